@@ -47,7 +47,7 @@ struct record {
 
 #define UNIX_PATH_LENGTH 108
 
-/* payload of RECORD_OPEN, 160 bytes; addresses in network order, IPv4 in the first four bytes */
+/* payload of RECORD_OPEN, 144 bytes; addresses in network order, IPv4 in the first four bytes */
 struct endpoints {
 	__u64 opened_ns;  /* end of the handshake; 0 = not seen */
 	__u64 cgroup;     /* of the task at first sight (v2 id), 0 = unknown */
