@@ -1,0 +1,1 @@
+"""The vocabulary of the program: event columns, batches, ports between the parts, errors."""

@@ -1,0 +1,151 @@
+"""What sources, pipeline stages and sinks look like to the run that joins them.
+
+    Source ── Batches (one frame per event type) ──▶ Stage, Stage, … ──▶ Sink, Sink, …
+
+Nothing here loads polars: the command line imports this module before it knows whether anything will be traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedHook:
+    """One place in the kernel that a tracer uses, how it is reached, and why so."""
+
+    tracer: str
+    hook: str
+    adapter: str
+    why: str
+    cost: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Events that were not recorded since the previous batch, and where they got lost."""
+
+    tracer: str
+    where: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What one source saw since its previous tick.
+
+    `frames` maps an event type to its rows; types without rows are left out. `hits` counts since the start of the run:
+    each hook's runs for targets, and `sockets`, `not_http`, `requests`. The source is complete up to
+    `complete_until_ns` (Unix time).
+    """
+
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    losses: Sequence[Loss] = ()
+    hits: Mapping[str, int] = field(default_factory=dict)
+    complete_until_ns: int = 0
+
+
+class Source(Protocol):
+    """A tracer at work. Its methods are called from one thread only, in the order written here."""
+
+    @property
+    def tracer(self) -> str:
+        """`http`, `xdp` or `stack`."""
+
+    def plan(self) -> Sequence[PlannedHook]:
+        """The hooks that `start` will use; attaches nothing."""
+
+    def start(self) -> None:
+        """Load and attach. Once this returns, everything that happens is recorded.
+
+        Raises a `TracerError` that carries the exit code; then nothing stays attached.
+        """
+
+    def add_target(self, pid: int) -> None:
+        """Trace `pid` and the children it starts from now on as well; takes effect before this returns."""
+
+    def live_targets(self) -> Sequence[int]:
+        """The target processes that still run, in no order."""
+
+    def tick(self, wait_ms: int) -> Batches:
+        """Wait up to `wait_ms` milliseconds and return what has come since the last tick (possibly nothing)."""
+
+    def stop(self) -> None:
+        """Detach and finish open requests; one last `tick(0)` then returns the rest. Idempotent."""
+
+    def close(self) -> None:
+        """Free everything. Idempotent; also allowed without `start` or `stop`."""
+
+
+class Stage(Protocol):
+    """A step of the pipeline: rows of one event type in, rows of the same type out."""
+
+    def __call__(self, event_type: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Must not change `frame`; may drop rows and add columns."""
+
+
+class Sink(Protocol):
+    """One output. Writes raise `OSError` as they come (`BrokenPipeError` ends the run quietly)."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the file's path, or `standard output`."""
+
+    def write(self, event_type: str, frame: pl.DataFrame) -> None:
+        """Take the rows of one event type, columns as the model orders them; never called with an empty frame."""
+
+    def flush(self) -> None:
+        """Make all that was written visible to readers. Called at least once a second, also when nothing came."""
+
+    def close(self) -> None:
+        """Finish the output. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One file of `--output`, its format settled; `event_types` is None where every type goes into it."""
+
+    format: str
+    path: Path
+    event_types: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StandardOutput:
+    """What goes to stdout: `format` is `table`, `json`, `ndjson` or `none`."""
+
+    format: str
+    is_terminal: bool
+    color: bool
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """What a run did, told at its end."""
+
+    ended_by: str
+    duration_s: float
+    events: dict[str, int] = field(default_factory=dict)
+    lost: dict[tuple[str, str], int] = field(default_factory=dict)
+    command_status: int | None = None
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def lost_total(self) -> int:
+        """All losses of the run, of every tracer and place."""
+        return sum(self.lost.values())
+
+
+# Entry points that the run calls, with the modules that provide them:
+#   sources.live.open_http(settings: sources settings mapping) -> Source
+#   pipeline.stages(config: config.tree.Config) -> list[Stage]
+#   sinks.open_sinks(files: Sequence[OutputFile], stdout: StandardOutput) -> list[Sink]
+#       raises model.errors.OutputError; a sink that was opened before another one failed is closed again.
+# `loss` rows are made by the run (timestamp, timestamp_ns, tracer, where, count) and pass through the stages.
