@@ -1,0 +1,3 @@
+//! The tracer's core, without any Python in it.
+
+pub mod records;
