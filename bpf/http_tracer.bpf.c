@@ -1,0 +1,599 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/*
+ * HTTP tracer: recognises HTTP on stream sockets and ships socket operations.
+ *
+ * Hooks: sock_send_length and sock_recv_length (the end of each socket
+ * operation, nothing else on the machine pays), inet_sock_set_state (a
+ * connection's birth and death), fork, exec, exit and cgroup moves of targets.
+ * An operation of another process costs a hash look-up, one on a connection that
+ * is not HTTP a look-up more; docs/BENCHMARKS.md has the figures.
+ *
+ * The kernel decides per request whether it is recorded (sampling, room in the
+ * ring) and native/core parses: no protocol state beyond that lives here.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include "compat.h"
+#include "records.h"
+
+/* Limits */
+#define CAPTURE_LIMIT 4096	  /* bytes per record; settings.capture_bytes is at most this */
+#define MAX_PIECES 17		  /* records per operation: 64 KiB of head in pieces of CAPTURE_LIMIT */
+#define PEEK_BYTES 32		  /* enough to tell what an operation begins with */
+#define MAX_PEEKS 1024		  /* operations of an older connection that are searched for a message */
+#define ADVICE_SLOTS 65536	  /* connections that userspace can advise at once */
+
+/* Settings, fixed before load: see native/core/src/settings.rs. */
+struct http_settings {
+	__u32 self_pid;	     /* the tracer, never traced */
+	__u8 filter;	     /* trace `targets` only */
+	__u8 has_names;	     /* target_names is not empty */
+	__u8 has_bpf_loop;   /* the kernel knows bpf_loop (5.17) */
+	__u8 reserved;
+	__u32 capture_bytes; /* per record */
+	__u32 head_bytes;    /* per message and direction before copying stops by itself */
+	__u64 sample_below;  /* a request is recorded when 32 random bits are below */
+	__u64 ring_bytes;
+};
+const volatile struct http_settings settings SEC(".rodata.settings");
+
+#include "shared_maps.h"
+#include "targets.h"
+#include "user_buffer.h"
+#include "http_recognise.h"
+
+/* Maps */
+enum policy { POLICY_UNKNOWN = 0, POLICY_HTTP = 1, POLICY_OFF = 2 };
+enum verdict { VERDICT_NONE = 0, VERDICT_RECORD = 1, VERDICT_LEAVE_OUT = 2 };
+enum direction { RECEIVED = 0, SENT = 1, NEITHER = 2 };
+
+/* What the kernel knows of a connection; lives and dies with the socket. */
+struct connection {
+	__u64 id;
+	__u64 opened_ns;
+	__u32 next[2];	    /* sequence behind the last operation, per direction */
+	__u32 budget[2];    /* bytes of the present message that may still be copied */
+	__u32 last_tid;
+	__u16 pending;	    /* record flags that the next record carries */
+	__u16 peeks;
+	__u16 born;	    /* RECORD_CLIENT, RECORD_SERVER or RECORD_LATE */
+	__u8 policy;
+	__u8 verdict;	    /* on the present exchange */
+	__u8 answered;	    /* bytes went against the requests since the verdict */
+	__u8 request_direction;
+	__u8 last_direction;
+	__u8 announced;	    /* RECORD_OPEN was sent */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+/* Userspace's advice on a connection, found at its id modulo ADVICE_SLOTS. */
+struct advice {
+	__u64 connection; /* 0 while being written */
+	__u32 skip_until[2];
+	__u8 skip[2];
+	__u8 off;
+	__u8 reserved[5];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, ADVICE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct advice);
+} advices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 * 1024 * 1024); /* the session sets the real size */
+} events SEC(".maps");
+
+/*
+ * Where a record is put together. One slot per hook: a program never interrupts
+ * itself on a CPU (the kernel sees to that), but one may interrupt another.
+ */
+struct scratch {
+	struct record record;
+	char data[2 * CAPTURE_LIMIT];
+};
+
+enum scratch_slot { SCRATCH_RECEIVE = 0, SCRATCH_SEND = 1, SCRATCH_STATE = 2, SCRATCH_SLOTS = 3 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SCRATCH_SLOTS);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+/* Helpers */
+static __always_inline bool ring_passed(__u64 used, __u32 quarters)
+{
+	return used > settings.ring_bytes / 4 * quarters;
+}
+
+static __always_inline long emit(struct scratch *scratch, __u32 captured)
+{
+	__u64 used = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	if (captured > CAPTURE_LIMIT)
+		captured = CAPTURE_LIMIT;
+	scratch->record.captured = captured;
+	return bpf_ringbuf_output(&events, scratch, sizeof(struct record) + captured,
+				  ring_passed(used, 2) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline struct scratch *get_scratch(__u32 slot)
+{
+	return bpf_map_lookup_elem(&scratches, &slot);
+}
+
+/* A request that was being recorded is left out from here on, and counted once. */
+static __always_inline void leave_out(struct connection *connection)
+{
+	if (connection->verdict != VERDICT_LEAVE_OUT)
+		count_loss(LOSS_RING_FULL);
+	connection->verdict = VERDICT_LEAVE_OUT;
+	connection->pending |= RECORD_LOST;
+}
+
+static __always_inline void begin_record(struct scratch *scratch, struct connection *connection, __u16 kind)
+{
+	__builtin_memset(&scratch->record, 0, sizeof(scratch->record));
+	scratch->record.kind = kind;
+	scratch->record.connection = connection->id;
+	scratch->record.time_ns = bpf_ktime_get_ns();
+}
+
+static __always_inline void name_task(struct record *record, struct connection *connection, __u64 pid_tgid)
+{
+	record->pid = pid_tgid >> 32;
+	record->tid = (__u32)pid_tgid;
+	if (connection->last_tid != record->tid) {
+		connection->last_tid = record->tid;
+		bpf_get_current_comm(record->comm, sizeof(record->comm));
+	}
+}
+
+static __always_inline void read_tcp_figures(struct record *record, struct sock *sk)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)sk;
+
+	record->rtt_us = BPF_CORE_READ(tcp, srtt_us) >> 3;
+	record->retransmits = BPF_CORE_READ(tcp, total_retrans);
+}
+
+static __always_inline void read_unix_path(struct sock *sk, struct endpoints *ends)
+{
+	struct unix_sock *own = (struct unix_sock *)sk;
+	struct unix_address *address = BPF_CORE_READ(own, addr);
+	__u32 length;
+
+	if (!address) {
+		struct unix_sock *peer = (struct unix_sock *)BPF_CORE_READ(own, peer);
+
+		address = peer ? BPF_CORE_READ(peer, addr) : NULL;
+	}
+	if (!address)
+		return;
+	length = BPF_CORE_READ(address, len) - sizeof(__u16);
+	if (length > UNIX_PATH_LENGTH)
+		length = UNIX_PATH_LENGTH;
+	ends->path_length = length;
+	bpf_probe_read_kernel(ends->path, UNIX_PATH_LENGTH, (char *)address + bpf_core_field_offset(struct unix_address, name) + sizeof(__u16));
+}
+
+static __always_inline void read_endpoints(struct sock *sk, struct endpoints *ends)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	ends->family = family;
+	ends->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	if (family == AF_UNIX) {
+		read_unix_path(sk, ends);
+		return;
+	}
+	ends->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	ends->peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (family == AF_INET) {
+		BPF_CORE_READ_INTO((__u32 *)ends->local, sk, __sk_common.skc_rcv_saddr);
+		BPF_CORE_READ_INTO((__u32 *)ends->peer, sk, __sk_common.skc_daddr);
+	} else {
+		BPF_CORE_READ_INTO((struct in6_addr *)ends->local, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO((struct in6_addr *)ends->peer, sk, __sk_common.skc_v6_daddr);
+	}
+}
+
+/* Tells userspace of a connection before its first record. */
+static __always_inline bool announce(struct scratch *scratch, struct connection *connection, struct sock *sk,
+				     __u64 pid_tgid)
+{
+	struct endpoints *ends = (struct endpoints *)scratch->data;
+
+	if (connection->announced)
+		return true;
+	begin_record(scratch, connection, RECORD_OPEN);
+	connection->last_tid = 0;
+	name_task(&scratch->record, connection, pid_tgid);
+	connection->last_tid = 0; /* the data record names its thread as well */
+	scratch->record.flags = connection->born;
+	__builtin_memset(ends, 0, sizeof(*ends));
+	ends->opened_ns = connection->opened_ns;
+	ends->cgroup = bpf_get_current_cgroup_id();
+	read_endpoints(sk, ends);
+	connection->announced = emit(scratch, sizeof(*ends)) == 0;
+	return connection->announced;
+}
+
+static __always_inline struct connection *get_connection(struct sock *sk)
+{
+	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
+
+	if (connection)
+		return connection;
+	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!connection) {
+		count_loss(LOSS_STORAGE);
+		return NULL;
+	}
+	connection->id = bpf_get_socket_cookie(sk);
+	connection->born = RECORD_LATE;
+	connection->last_direction = NEITHER;
+	return connection;
+}
+
+/* A FIN that was read together with the last bytes has a sequence number of its own. */
+static __always_inline bool fin_was_read(struct sock *sk, struct tcp_sock *tcp, __u32 copied)
+{
+	return (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN) && copied == BPF_CORE_READ(tcp, rcv_nxt);
+}
+
+/* Sequence of the operation's first byte. */
+static __always_inline __u32 first_sequence(struct sock *sk, struct connection *connection, bool is_tcp,
+					    enum direction direction, __u32 length)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)sk;
+	__u32 end;
+
+	if (!is_tcp) { /* Unix sockets: bytes since the first sight */
+		end = connection->next[direction] + length;
+	} else if (direction == SENT) {
+		end = BPF_CORE_READ(tcp, write_seq);
+	} else {
+		end = BPF_CORE_READ(tcp, copied_seq);
+		if (fin_was_read(sk, tcp, end))
+			end--;
+	}
+	connection->next[direction] = end;
+	return end - length;
+}
+
+/* Userspace knows that nothing below a sequence is worth a record, or that this is not HTTP. */
+static __always_inline bool advised_to_skip(struct connection *connection, enum direction direction)
+{
+	__u32 slot = connection->id % ADVICE_SLOTS;
+	struct advice *advice = bpf_map_lookup_elem(&advices, &slot);
+
+	if (!advice || advice->connection != connection->id)
+		return false;
+	if (advice->off) {
+		connection->policy = POLICY_OFF;
+		return true;
+	}
+	return advice->skip[direction] && (__s32)(connection->next[direction] - advice->skip_until[direction]) < 0;
+}
+
+/* A new exchange begins: is it recorded? */
+static __always_inline void judge(struct connection *connection, enum direction direction)
+{
+	connection->request_direction = direction;
+	connection->policy = POLICY_HTTP;
+	connection->answered = 0;
+	count_hit(HIT_REQUESTS);
+	if (settings.sample_below <= 0xffffffff && bpf_get_prandom_u32() >= settings.sample_below) {
+		connection->verdict = VERDICT_LEAVE_OUT;
+		connection->pending |= RECORD_SKIPPED;
+		count_hit(HIT_SAMPLED_OUT);
+		return;
+	}
+	connection->verdict = VERDICT_RECORD;
+	if (ring_passed(bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA), 3))
+		leave_out(connection);
+	else
+		connection->pending |= RECORD_START;
+}
+
+/* Looks at an operation's first bytes where that can change what we think; false: no record. */
+static __always_inline bool classify(struct connection *connection, enum direction direction, const char *bytes,
+				     __u32 captured)
+{
+	bool may_begin = connection->verdict == VERDICT_NONE || connection->answered;
+	enum likeness likeness;
+
+	if (connection->policy == POLICY_HTTP && (!may_begin || direction != connection->request_direction))
+		return connection->verdict != VERDICT_LEAVE_OUT;
+	likeness = captured ? recognise(bytes, captured) : LIKE_NOTHING;
+	if (likeness == LIKE_REQUEST || (likeness == LIKE_PREFIX && connection->policy == POLICY_HTTP)) {
+		judge(connection, direction);
+		return connection->verdict == VERDICT_RECORD;
+	}
+	if (connection->policy == POLICY_HTTP)
+		return connection->verdict != VERDICT_LEAVE_OUT;
+	if (likeness == LIKE_RESPONSE) {
+		connection->policy = POLICY_HTTP;
+		connection->request_direction = !direction;
+		return true;
+	}
+	/* what began like a message goes on until userspace advises otherwise */
+	return likeness == LIKE_PREFIX || connection->announced;
+}
+
+/* Not HTTP so far: a new connection is switched off, an older one gets more chances. */
+static __always_inline void disappoint(struct connection *connection)
+{
+	if (connection->policy != POLICY_UNKNOWN)
+		return;
+	if (connection->born == RECORD_LATE && ++connection->peeks < MAX_PEEKS)
+		return;
+	connection->policy = POLICY_OFF;
+	count_hit(HIT_NOT_HTTP);
+}
+
+/* The first end of a head in the bytes, or 0: searched only where an operation is longer than a record. */
+struct head_search {
+	const char *bytes;
+	__u32 length;
+	__u32 newlines;
+};
+
+static long search_step(__u32 index, struct head_search *search)
+{
+	char c;
+
+	if (index >= CAPTURE_LIMIT || index >= search->length)
+		return 1;
+	c = search->bytes[index];
+	if (c == '\n')
+		search->newlines++;
+	else if (c != '\r')
+		search->newlines = 0;
+	return search->newlines == 2;
+}
+
+static __always_inline bool holds_whole_head(const char *bytes, __u32 length)
+{
+	struct head_search search = {.bytes = bytes, .length = length};
+
+	if (!settings.has_bpf_loop)
+		return true;
+	bpf_loop(CAPTURE_LIMIT, search_step, &search, 0);
+	return search.newlines == 2;
+}
+
+/* The rest of an operation whose head did not fit into one record. */
+static __always_inline void emit_rest(struct scratch *scratch, struct connection *connection,
+				      const struct user_buffer *buffer, __u32 captured, __u32 total)
+{
+	struct user_buffer rest = {.base = buffer->base};
+	__u32 first = scratch->record.sequence;
+
+	for (__u32 piece = 1; piece < MAX_PIECES && captured < total; piece++) {
+		__u32 want = total - captured;
+
+		if (want > settings.capture_bytes)
+			want = settings.capture_bytes;
+		if (want > connection->budget[scratch->record.flags & RECORD_SENT])
+			want = connection->budget[scratch->record.flags & RECORD_SENT];
+		rest.base = buffer->base + captured;
+		want = want ? copy_user_buffer(scratch->data, want, &rest) : 0;
+		connection->budget[scratch->record.flags & RECORD_SENT] -= want;
+		scratch->record.sequence = first + captured;
+		scratch->record.length = want ? want : total - captured;
+		scratch->record.flags &= RECORD_SENT;
+		if (emit(scratch, want)) {
+			leave_out(connection);
+			return;
+		}
+		captured += scratch->record.length;
+	}
+}
+
+static __always_inline void emit_operation(struct scratch *scratch, struct connection *connection,
+					   const struct user_buffer *buffer, __u32 captured, __u32 length)
+{
+	bool continues = captured && captured < length && captured == settings.capture_bytes && !buffer->iovecs &&
+			 connection->budget[scratch->record.flags & RECORD_SENT] &&
+			 !holds_whole_head(scratch->data, captured);
+
+	scratch->record.length = continues ? captured : length;
+	if (emit(scratch, captured)) {
+		leave_out(connection);
+		return;
+	}
+	connection->pending = 0;
+	if (continues)
+		emit_rest(scratch, connection, buffer, captured, length);
+}
+
+static __always_inline void handle_transfer(struct sock *sk, int result, enum direction direction, bool is_tcp)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct user_buffer buffer = {};
+	struct connection *connection;
+	struct task_struct *task;
+	struct scratch *scratch;
+	__u32 length = result, sequence, want, peek, captured;
+
+	if (!is_target(pid_tgid >> 32))
+		return;
+	count_hit(HIT_OPERATIONS);
+	connection = get_connection(sk);
+	if (!connection || connection->policy == POLICY_OFF)
+		return;
+	sequence = first_sequence(sk, connection, is_tcp, direction, length);
+	if (connection->policy == POLICY_HTTP && direction != connection->request_direction)
+		connection->answered = 1;
+	if (connection->verdict == VERDICT_LEAVE_OUT &&
+	    (direction != connection->request_direction || !connection->answered))
+		return;
+	if (advised_to_skip(connection, direction))
+		return;
+	scratch = get_scratch(direction == SENT ? SCRATCH_SEND : SCRATCH_RECEIVE);
+	if (!scratch)
+		return;
+	if (connection->last_direction != direction) {
+		connection->last_direction = direction;
+		connection->budget[direction] = settings.head_bytes;
+	}
+	want = length < settings.capture_bytes ? length : settings.capture_bytes;
+	if (want > connection->budget[direction])
+		want = connection->budget[direction];
+	task = bpf_get_current_task_btf();
+	if ((task->flags & (PF_KTHREAD | PF_IO_WORKER)) || !find_user_buffer(task, (__u32)pid_tgid, length, &buffer))
+		want = 0;
+	peek = want;
+	if (peek > PEEK_BYTES && (!connection->announced || settings.sample_below <= 0xffffffff))
+		peek = PEEK_BYTES;
+	captured = peek ? copy_user_buffer(scratch->data, peek, &buffer) : 0;
+	if (captured < peek)
+		count_loss(LOSS_READ_FAULT);
+	if (!classify(connection, direction, scratch->data, captured)) {
+		disappoint(connection);
+		return;
+	}
+	if (!connection->announced) {
+		if (!announce(scratch, connection, sk, pid_tgid)) {
+			leave_out(connection);
+			return;
+		}
+		count_hit(HIT_CONNECTIONS);
+		captured = 0; /* announce() used the buffer */
+	}
+	if (captured < want)
+		captured = copy_user_buffer(scratch->data, want, &buffer);
+	connection->budget[direction] -= captured;
+	begin_record(scratch, connection, RECORD_DATA);
+	name_task(&scratch->record, connection, pid_tgid);
+	scratch->record.sequence = sequence;
+	scratch->record.flags = connection->pending | (direction == SENT ? RECORD_SENT : 0);
+	if (is_tcp)
+		read_tcp_figures(&scratch->record, sk);
+	emit_operation(scratch, connection, &buffer, captured, length);
+}
+
+/* A step in a connection's life that carries no bytes; told only where userspace knows the connection. */
+static __always_inline void tell(struct connection *connection, __u16 kind, __u16 flags, __u32 sequence, __u32 length)
+{
+	struct scratch *scratch = get_scratch(SCRATCH_STATE);
+
+	if (!scratch)
+		return;
+	begin_record(scratch, connection, kind);
+	scratch->record.flags = flags | connection->pending;
+	scratch->record.sequence = sequence;
+	scratch->record.length = length;
+	if (emit(scratch, 0))
+		count_loss(LOSS_RING_FULL);
+	else
+		connection->pending = 0;
+}
+
+/* A read of nothing: the peer will send no more. */
+static __always_inline void handle_end_of_stream(struct sock *sk, bool is_tcp)
+{
+	struct connection *connection;
+
+	if (!is_target(bpf_get_current_pid_tgid() >> 32))
+		return;
+	if (!(BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN) && is_tcp)
+		return;
+	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
+	if (!connection || !connection->announced)
+		return;
+	tell(connection, RECORD_END, 0, connection->next[RECEIVED], 0);
+}
+
+static __always_inline bool is_traced_stream(struct sock *sk, bool *is_tcp)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	*is_tcp = family != AF_UNIX;
+	if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
+		return false;
+	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_type) != SOCK_STREAM)
+		return false;
+	return family == AF_UNIX || BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol) == IPPROTO_TCP;
+}
+
+/* Handlers */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(handle_state, struct sock *sk, int old, int state)
+{
+	struct connection *connection;
+	bool is_tcp;
+
+	if (!is_traced_stream(sk, &is_tcp) || !is_tcp)
+		return 0;
+	if (state == STATE_ESTABLISHED) {
+		connection = bpf_sk_storage_get(&connections, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (!connection) {
+			count_loss(LOSS_STORAGE);
+			return 0;
+		}
+		connection->id = bpf_get_socket_cookie(sk);
+		connection->opened_ns = bpf_ktime_get_ns();
+		connection->born = old == STATE_SYN_SENT ? RECORD_CLIENT : RECORD_SERVER;
+		connection->last_direction = NEITHER;
+		return 0;
+	}
+	if (state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK && state != STATE_CLOSE)
+		return 0;
+	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
+	if (!connection || !connection->announced)
+		return 0;
+	if (state != STATE_CLOSE) {
+		tell(connection, RECORD_END, RECORD_SENT, BPF_CORE_READ((struct tcp_sock *)sk, write_seq), 0);
+		return 0;
+	}
+	bool reset = old == STATE_ESTABLISHED || old == STATE_CLOSE_WAIT || old == STATE_FIN_WAIT1 ||
+		     BPF_CORE_READ(sk, sk_err) == ECONNRESET;
+	tell(connection, RECORD_CLOSE, reset ? RECORD_RESET : 0, connection->next[SENT], connection->next[RECEIVED]);
+	connection->announced = 0;
+	connection->policy = POLICY_OFF;
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(handle_receive, struct sock *sk, int result, int flags)
+{
+	bool is_tcp;
+
+	if (result < 0 || (flags & MSG_PEEK) || !is_traced_stream(sk, &is_tcp))
+		return 0;
+	if (result == 0)
+		handle_end_of_stream(sk, is_tcp);
+	else
+		handle_transfer(sk, result, RECEIVED, is_tcp);
+	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(handle_send, struct sock *sk, int result, int flags)
+{
+	bool is_tcp;
+
+	if (result > 0 && is_traced_stream(sk, &is_tcp))
+		handle_transfer(sk, result, SENT, is_tcp);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * Maps that all tracers share: whom to trace, and what could not be recorded.
+ * The session creates them once and lets every object reuse them by name.
+ */
+#ifndef UNIVERSAL_TRACER_SHARED_MAPS_H
+#define UNIVERSAL_TRACER_SHARED_MAPS_H
+
+#define MAX_TARGETS 32768
+#define MAX_TARGET_CGROUPS 1024
+#define MAX_TARGET_NAMES 256
+#define NAME_LENGTH 64
+
+/* Thread groups to trace; followed through fork, exec and exit by targets.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_TARGETS);
+	__type(key, __u32);
+	__type(value, __u8);
+} targets SEC(".maps");
+
+/* Ids of cgroups whose present and future processes are targets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_TARGET_CGROUPS);
+	__type(key, __u64);
+	__type(value, __u8);
+} target_cgroups SEC(".maps");
+
+/* Names (comm, or base name of the executable) whose future processes are targets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_TARGET_NAMES);
+	__type(key, char[NAME_LENGTH]);
+	__type(value, __u8);
+} target_names SEC(".maps");
+
+/* Places where something can be lost; names in native/core/src/losses.rs. */
+enum loss_place {
+	LOSS_RING_FULL = 0,  /* requests that found the ring full */
+	LOSS_TARGETS = 1,    /* processes that found no room in `targets` */
+	LOSS_STORAGE = 2,    /* connections that got no memory */
+	LOSS_READ_FAULT = 3, /* operations whose user memory could not be read */
+	LOSS_PLACES = 8,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOSS_PLACES);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps");
+
+/* What the hooks saw, to explain silence; names in native/core/src/losses.rs. */
+enum hit_place {
+	HIT_OPERATIONS = 0, /* socket operations of targets */
+	HIT_CONNECTIONS = 1, /* connections of targets */
+	HIT_NOT_HTTP = 2,   /* connections that turned out to speak something else */
+	HIT_REQUESTS = 3,   /* request heads recognised */
+	HIT_SAMPLED_OUT = 4, /* requests left out by sampling */
+	HIT_PLACES = 8,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HIT_PLACES);
+	__type(key, __u32);
+	__type(value, __u64);
+} hits SEC(".maps");
+
+static __always_inline void count_in(void *map, __u32 place)
+{
+	__u64 *count = bpf_map_lookup_elem(map, &place);
+
+	if (count)
+		(*count)++;
+}
+
+static __always_inline void count_loss(enum loss_place place)
+{
+	count_in(&losses, place);
+}
+
+static __always_inline void count_hit(enum hit_place place)
+{
+	count_in(&hits, place);
+}
+
+#endif
