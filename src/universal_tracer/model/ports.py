@@ -110,11 +110,15 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """One file of `--output`, its format settled; `event_types` is None where every type goes into it."""
+    """One file of `--output`, its format settled; `event_types` is None where every type goes into it.
+
+    `create_directory` is set where the user gave `DIR/`: that directory is then created, but not its parent.
+    """
 
     format: str
     path: Path
     event_types: tuple[str, ...] | None = None
+    create_directory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

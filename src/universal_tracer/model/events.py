@@ -1,0 +1,178 @@
+"""The event types and their columns: the one source for frames, outputs and docs/EVENTS.md.
+
+Names, units and meanings are promised to users: columns are added, never renamed or removed.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from universal_tracer.model.columns import Array, Column, EventType, Object, Scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONTAINER = Object(
+    (
+        Column("id", Scalar.TEXT, "the full identifier", always=True),
+        Column("name", Scalar.TEXT, "the container's name; in a pod the name within the pod"),
+        Column("runtime", Scalar.TEXT, "`docker`, `containerd`, `cri-o` or `podman`"),
+        Column("pod", Scalar.TEXT, "the Kubernetes pod's name"),
+        Column("namespace", Scalar.TEXT, "the Kubernetes namespace"),
+    )
+)
+
+COMMON_COLUMNS = (
+    Column("type", Scalar.TEXT, "the event type", always=True),
+    Column(
+        "timestamp",
+        Scalar.TEXT,
+        "start of what is told (request, connection, loss interval), RFC 3339 in UTC with microseconds",
+        always=True,
+    ),
+    Column("timestamp_ns", Scalar.INT64, "the same instant as Unix time", unit="ns", always=True),
+    Column("host", Scalar.TEXT, "the machine's host name", always=True),
+    Column("pid", Scalar.UINT32, "the process"),
+    Column("tid", Scalar.UINT32, "the thread"),
+    Column("comm", Scalar.TEXT, "the thread's name as the kernel has it (at most 15 bytes)"),
+    Column(
+        "service", Scalar.TEXT, "the container's name, else the systemd unit, else the executable's base name"
+    ),
+    Column("container", CONTAINER, "the container of the process; null outside of containers"),
+)
+
+ENDPOINT = Object(
+    (
+        Column("address", Scalar.TEXT, "IPv4 or IPv6 address; absent for Unix sockets"),
+        Column("port", Scalar.UINT16, "TCP port; absent for Unix sockets"),
+        Column("path", Scalar.TEXT, "path of a Unix socket, `@` first where it is abstract; absent for TCP"),
+    )
+)
+
+HEADERS = Array(
+    Object(
+        (
+            Column("name", Scalar.TEXT, "as sent", always=True),
+            Column("value", Scalar.TEXT, "as sent, or `***` where it was masked"),
+        )
+    )
+)
+
+TLS = Object(
+    (Column("library", Scalar.TEXT, "`openssl`, `boringssl`, `gnutls`, `go`, `rustls`, …", always=True),)
+)
+
+BREAKDOWN = Object(
+    (
+        Column("cpu_ms", Scalar.FLOAT64, "running", unit="ms"),
+        Column("runqueue_ms", Scalar.FLOAT64, "ready, waiting for a CPU", unit="ms"),
+        Column("lock_ms", Scalar.FLOAT64, "waiting for a lock", unit="ms"),
+        Column("disk_ms", Scalar.FLOAT64, "waiting for a disk", unit="ms"),
+        Column("network_ms", Scalar.FLOAT64, "waiting for the network", unit="ms"),
+        Column("sleep_ms", Scalar.FLOAT64, "sleeping of its own accord", unit="ms"),
+        Column("other_ms", Scalar.FLOAT64, "anything else", unit="ms"),
+    )
+)
+
+TCP = Object(
+    (
+        Column("rtt_us", Scalar.UINT32, "smoothed round-trip time of the connection", unit="µs"),
+        Column("retransmits", Scalar.UINT32, "segments sent again on this connection so far"),
+    )
+)
+
+_ROLE = Column("role", Scalar.TEXT, "`server` or `client`: the side on which this process is")
+_CONNECTION_ID = Column(
+    "connection_id", Scalar.TEXT, "the same in all events of one connection at one socket"
+)
+_ENDPOINTS = (
+    Column("local", ENDPOINT, "this process's end of the connection"),
+    Column("peer", ENDPOINT, "the other end"),
+)
+
+HTTP = EventType(
+    "http",
+    "One HTTP request, told when its response is complete, is cut off, or has timed out.",
+    (
+        *COMMON_COLUMNS,
+        Column("protocol", Scalar.TEXT, "`HTTP/1.0`, `HTTP/1.1` or `HTTP/2`"),
+        _ROLE,
+        Column("method", Scalar.TEXT, "as sent"),
+        Column("path", Scalar.TEXT, "without the query"),
+        Column("query", Scalar.TEXT, "without the question mark; secret values are masked"),
+        Column(
+            "route",
+            Scalar.TEXT,
+            "the path with its variable parts named (`/users/{id}`); at most 200 a service",
+        ),
+        Column("authority", Scalar.TEXT, "whom the request is for: `Host` or `:authority`"),
+        Column("status", Scalar.UINT16, "the response's status code"),
+        Column(
+            "latency_ms", Scalar.FLOAT64, "the request's first byte to the response's last, here", unit="ms"
+        ),
+        Column(
+            "ttfb_ms", Scalar.FLOAT64, "the request's first byte to the response's first, here", unit="ms"
+        ),
+        Column("request_bytes", Scalar.UINT64, "as on the socket, head included", unit="bytes"),
+        Column("response_bytes", Scalar.UINT64, "as on the socket, head included", unit="bytes"),
+        Column(
+            "streaming",
+            Scalar.BOOLEAN,
+            "server-sent events, streaming calls, upgraded connections: `latency_ms` is a lifetime",
+        ),
+        Column("tls", TLS, "where the bytes were encrypted; null on plain connections"),
+        *_ENDPOINTS,
+        _CONNECTION_ID,
+        Column("request_id", Scalar.TEXT, "unique in a run"),
+        Column("trace_id", Scalar.TEXT, "of the distributed trace that the request belongs to"),
+        Column("span_id", Scalar.TEXT, "of the request within that trace"),
+        Column("parent_span_id", Scalar.TEXT, "of the request that caused this one"),
+        Column("request_headers", HEADERS, "in wire order"),
+        Column("response_headers", HEADERS, "in wire order"),
+        Column("request_body", Scalar.TEXT, "its beginning, after masking"),
+        Column("response_body", Scalar.TEXT, "its beginning, after masking"),
+        Column("user_agent", Scalar.TEXT, "the request's `User-Agent`"),
+        Column("content_type", Scalar.TEXT, "the response's `Content-Type`"),
+        Column("error", Scalar.TEXT, "null, or `timeout`, `reset`, `closed`, `truncated`, `malformed`"),
+        Column("breakdown", BREAKDOWN, "where the serving thread's time went, where known"),
+        Column("tcp", TCP, "how the connection did; null for Unix sockets"),
+    ),
+)
+
+CONNECTION = EventType(
+    "connection",
+    "The opening or the end of a connection that carries HTTP.",
+    (
+        *COMMON_COLUMNS,
+        Column("event", Scalar.TEXT, "`open` or `close`", always=True),
+        _ROLE,
+        *_ENDPOINTS,
+        _CONNECTION_ID,
+        Column("duration_ms", Scalar.FLOAT64, "how long it was open; null in `open`", unit="ms"),
+        Column("sent_bytes", Scalar.UINT64, "sent from this side", unit="bytes"),
+        Column("received_bytes", Scalar.UINT64, "received on this side", unit="bytes"),
+        Column("requests", Scalar.UINT64, "requests seen on it"),
+    ),
+)
+
+LOSS = EventType(
+    "loss",
+    "Something was not recorded. Nothing is ever lost silently.",
+    (
+        *COMMON_COLUMNS,
+        Column("tracer", Scalar.TEXT, "`http`, `xdp` or `stack`", always=True),
+        Column(
+            "where",
+            Scalar.TEXT,
+            "the place where it got lost (`ring_full`, `backlog`, `connections`, …)",
+            always=True,
+        ),
+        Column("count", Scalar.UINT64, "how many since the previous event of this kind", always=True),
+    ),
+)
+
+EVENT_TYPES: Mapping[str, EventType] = MappingProxyType(
+    {event.name: event for event in (HTTP, CONNECTION, LOSS)}
+)
+"""Every event type by its name, in the order of the documentation."""

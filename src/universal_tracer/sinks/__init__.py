@@ -1,0 +1,113 @@
+"""Outputs: one module a format, each a `model.ports.Sink`. `open_sinks` opens the ones that a run asked for.
+
+    ndjson      JSON, one object a line: files, pipes, standard output
+    json_array  a JSON array in a file that can be read at any time
+    table       a live table on a terminal
+
+No format knows another one. The modules load polars, hence the imports within functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from universal_tracer.model.errors import OutputError
+from universal_tracer.system.files import is_regular, open_for_writing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from universal_tracer.model.ports import OutputFile, Sink, StandardOutput
+
+STDOUT_NAME = "standard output"
+
+
+def open_sinks(files: Sequence[OutputFile], stdout: StandardOutput) -> list[Sink]:
+    """The sinks of a run, standard output first. Existing files are replaced.
+
+    Raises `OutputError` where one cannot be opened; those that were opened before it are closed again.
+    """
+    sinks = _stdout_sinks(stdout)
+    for file in files:
+        try:
+            sinks.append(_open(file))
+        except OSError as error:
+            _close(sinks)
+            raise output_error(str(file.path), error) from error
+    return sinks
+
+
+def output_error(name: str, error: OSError) -> OutputError:
+    """What a user reads when the output `name` (a path or `standard output`) cannot be opened or written."""
+    hint = "write to another place: --output PATH"
+    match error:
+        case FileNotFoundError():
+            hint = f"mkdir -p {quote(str(Path(name).parent))}"
+        case PermissionError():
+            hint = f"ls -ld {quote(str(Path(name).parent))} shows who may write there"
+        case IsADirectoryError():
+            hint = f"write {name}/ to have the files in it named for you"
+    return OutputError(f"cannot write {name}", cause=(error.strerror or str(error)).lower(), hint=hint)
+
+
+def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
+    from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
+
+    match stdout.format:
+        case "none":
+            return []
+        case _:
+            return [NdjsonSink(STDOUT_NAME, sys.stdout.fileno())]
+
+
+def _open(file: OutputFile) -> Sink:
+    if file.create_directory:
+        with suppress(FileExistsError):
+            file.path.parent.mkdir()
+    sink = _sink(file.format, file.path)
+    return sink if file.event_types is None else _Only(sink, frozenset(file.event_types))
+
+
+def _sink(format_name: str, path: Path) -> Sink:
+    from universal_tracer.sinks.json_array import JsonSink  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415
+
+    descriptor = open_for_writing(path)
+    # An array needs a file in which one can go back; pipes and devices get lines as standard output does.
+    if format_name == "json" and is_regular(descriptor):
+        return JsonSink(str(path), descriptor)
+    return NdjsonSink(str(path), descriptor)
+
+
+def _close(sinks: list[Sink]) -> None:
+    for sink in sinks:
+        with suppress(OSError):
+            sink.close()
+
+
+class _Only:
+    """A sink that gets some event types only."""
+
+    def __init__(self, sink: Sink, event_types: frozenset[str]) -> None:
+        self._sink = sink
+        self._event_types = event_types
+
+    @property
+    def name(self) -> str:
+        return self._sink.name
+
+    def write(self, event_type: str, frame: pl.DataFrame) -> None:
+        if event_type in self._event_types:
+            self._sink.write(event_type, frame)
+
+    def flush(self) -> None:
+        self._sink.flush()
+
+    def close(self) -> None:
+        self._sink.close()

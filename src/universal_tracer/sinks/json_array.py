@@ -1,0 +1,51 @@
+"""A JSON array in a file that can be read at any time."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from universal_tracer.model.json_lines import json_lines
+from universal_tracer.system.files import CLOSED, overwrite, write_whole
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_BEGIN = b"["
+_END = b"\n]\n"
+
+
+class JsonSink:
+    """A file that is a valid array after every write: one call puts new rows and a new end over the old end.
+
+    A tracer that is killed between two calls leaves a valid file behind. So does one that is killed within a
+    call, but for the kernel giving up a write half-way: it may, between two pages.
+    """
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        """Takes over the descriptor of an empty regular file and makes it an empty array. Raises OSError."""
+        self._name = name
+        self._descriptor = descriptor
+        write_whole(descriptor, _BEGIN + _END)
+        self._end = len(_BEGIN)
+        self._separator = b"\n"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def write(self, event_type: str, frame: pl.DataFrame) -> None:  # noqa: ARG002
+        """Raises OSError; the file is then valid and lacks the rows that did not fit."""
+        for text in json_lines(frame):
+            rows = self._separator + text[:-1].replace(b"\n", b",\n")
+            overwrite(self._descriptor, rows + _END, self._end, undo=_END)
+            self._end += len(rows)
+            self._separator = b",\n"
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        if self._descriptor != CLOSED:
+            os.close(self._descriptor)
+        self._descriptor = CLOSED
