@@ -7,6 +7,7 @@ struct cgroup;
 struct cgroup_root;
 struct cgroup_subsys_state;
 struct css_set;
+struct dentry;
 struct fdtable;
 struct file;
 struct file_operations;
@@ -28,6 +29,8 @@ struct mm_struct;
 struct net;
 struct ns_common;
 struct nsproxy;
+struct path;
+struct qstr;
 struct signal_struct;
 struct sk_buff_head;
 struct sock;
@@ -223,7 +226,12 @@ struct task_struct {
 	struct thread_struct thread;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct signal_struct {
+	atomic_t live;
 	int nr_threads;
 };
 
@@ -244,10 +252,34 @@ struct fdtable {
 	struct file **fd;
 };
 
+struct path {
+	struct dentry *dentry;
+};
+
 struct file {
 	const struct file_operations *f_op;
 	void *private_data;
 	struct inode *f_inode;
+	union {
+		const struct path f_path;
+	};
+};
+
+struct qstr {
+	union {
+		struct {
+			u32 len;
+		};
+	};
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	union {
+		const struct qstr d_name;
+	};
+	struct inode *d_inode;
 };
 
 typedef short unsigned int umode_t;
@@ -284,6 +316,7 @@ struct css_set {
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 	int id;
+	struct cgroup_subsys_state *parent;
 };
 
 struct cgroup {

@@ -1,0 +1,167 @@
+# `make help` lists the targets. Everything works from a fresh clone: what is missing is installed on the way.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# --- settings: make NAME=VALUE … -------------------------------------------------------------------------------------
+
+# Kernel programs are built for this architecture: x86 or arm64.
+ARCH := $(subst aarch64,arm64,$(subst x86_64,x86,$(if $(ARCH),$(ARCH),$(shell uname -m))))
+# Processes that run tests; most of them wait for something, so a few more than CPUs are fine.
+WORKERS ?= 4
+# More arguments for pytest.
+PYTEST_ARGS ?=
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+# One cargo target folder per lock file, shared by all clones of a user: a fresh clone builds in seconds.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/universal-tracer
+export CARGO_TARGET_DIR ?= $(CACHE)/target-$(shell sha256sum native/Cargo.lock | cut -c1-12)
+CARGO_LOCK = mkdir -p "$(CARGO_TARGET_DIR)" && flock "$(CARGO_TARGET_DIR).lock"
+
+export VIRTUAL_ENV := $(CURDIR)/.venv
+BIN := $(VIRTUAL_ENV)/bin
+STAMPS := build/stamps
+NATIVE := src/universal_tracer/_native.abi3.so
+OBJECTS := src/universal_tracer/objects
+LAUNCHER := build/universal-tracer
+
+CORE_SOURCES := $(shell find native/core/src native/python -name '*.rs' 2>/dev/null)
+CARGO_FILES := native/Cargo.toml native/Cargo.lock $(wildcard native/*/Cargo.toml)
+BPF_PROGRAMS := $(patsubst bpf/%.bpf.c,%,$(wildcard bpf/*.bpf.c))
+BPF_HEADERS := $(wildcard bpf/include/*.h) bpf/vmlinux/$(ARCH)/vmlinux.h
+
+# A debug build is shared by lints and tests, a release build by all that is run.
+CARGO := cargo --quiet
+MANIFEST := --locked --manifest-path native/Cargo.toml
+# The interpreter's path is the same for all clones; that of .venv would rebuild PyO3 in each.
+export PYO3_PYTHON ?= $(shell scripts/find-python 2>/dev/null)
+
+BPF_FLAGS := -g -O2 -std=gnu11 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
+	-Wall -Wextra -Werror -Wno-unused-parameter \
+	-ffile-prefix-map=$(CURDIR)=. -Ibpf/include -Ibpf/vmlinux/$(ARCH) -isystem build/include
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	    /^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Use
+.PHONY: setup build ebpf demo
+
+setup: packages $(STAMPS)/module $(LAUNCHER) ## install what is missing, make .venv, build everything
+
+build: setup ## build/universal-tracer: the launcher that runs from any directory and under sudo
+
+ebpf: packages $(BPF_PROGRAMS:%=build/%.o) ## compile the kernel programs to build/*.o and link them here
+
+demo: build ## trace a small system on loopback for some seconds and show its requests
+	@$(if $(filter 0,$(shell id -u)),,sudo) $(LAUNCHER) demo
+
+##@ Develop
+.PHONY: test test-unit test-kernel test-e2e lint lint-python lint-native lint-scripts fmt bench
+
+test: lint test-native ## everything: lints, Rust tests, Python tests (root, for the kernel's part)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+test-native: setup ## the Rust tests
+	$(CARGO_LOCK) $(CARGO) test $(MANIFEST) --workspace
+
+test-unit: setup ## the Python tests that need no root
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests/unit $(PYTEST_ARGS)
+
+test-kernel: setup ## the tests that load programs into the kernel
+	$(BIN)/pytest tests/kernel $(PYTEST_ARGS)
+
+test-e2e: setup ## the tests against real servers and clients
+	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
+
+lint: lint-python lint-native lint-scripts ## all checks that run nothing: ruff, mypy, imports, clippy, rustfmt, shellcheck
+
+lint-python: setup
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-timings >build/imports.log || { cat build/imports.log; exit 1; }
+
+lint-native: setup
+	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
+	$(CARGO_LOCK) $(CARGO) clippy $(MANIFEST) --workspace --all-targets -- -D warnings
+
+lint-scripts: packages
+	shellcheck .ci/run $$(grep -lE '^#!.*\bbash$$' scripts/*)
+
+fmt: setup ## format all code
+	$(BIN)/ruff check --fix --quiet || true
+	$(BIN)/ruff format --quiet
+	$(CARGO) fmt --manifest-path native/Cargo.toml --all
+
+bench: setup ## measure; what it says is collected in docs/BENCHMARKS.md
+	$(CARGO_LOCK) $(CARGO) bench $(MANIFEST) --package universal_tracer_core
+	for script in $(wildcard benchmarks/bench_*.py); do $(BIN)/python "$$script"; done
+
+##@ Release
+.PHONY: wheel lock vmlinux clean
+
+wheel: setup ## dist/*.whl, optimised at link time, tagged with the oldest C library it runs on
+	rm -rf dist
+	$(CARGO_LOCK) $(BIN)/maturin build --locked --profile wheel --auditwheel check --out dist
+	$(BIN)/auditwheel show dist/*.whl
+
+lock: ## write requirements-dev.lock and native/Cargo.lock anew
+	scripts/lock-python
+	cargo update --manifest-path native/Cargo.toml
+
+vmlinux: ## write bpf/vmlinux/*/vmlinux.h anew after a change of bpf/vmlinux/types.txt
+	scripts/update-vmlinux
+
+clean: ## remove everything that was built, .venv included; not the cache of Rust's results
+	rm -rf .venv build dist $(OBJECTS) src/universal_tracer/*.so $(BPF_PROGRAMS:%=%.o)
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- how it is made --------------------------------------------------------------------------------------------------
+
+.PHONY: packages rust
+packages: | $(STAMPS)
+	@cmp -s scripts/install-packages $(STAMPS)/packages || \
+	    { scripts/install-packages && cp scripts/install-packages $(STAMPS)/packages; }
+
+rust:
+	@scripts/check-rust
+
+$(STAMPS):
+	mkdir -p $@
+
+$(STAMPS)/venv: requirements-dev.lock scripts/find-python | packages
+	python=$$(scripts/find-python) && "$$python" -m venv --clear $(VIRTUAL_ENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+# Made anew when another architecture is asked for.
+$(STAMPS)/arch-$(ARCH): | $(STAMPS)
+	rm -f $(STAMPS)/arch-*
+	touch $@
+
+$(STAMPS)/libbpf-headers: native/Cargo.lock scripts/libbpf-headers | packages rust
+	scripts/libbpf-headers build/include
+	touch $@
+
+build/%.o: bpf/%.bpf.c $(BPF_HEADERS) $(STAMPS)/libbpf-headers $(STAMPS)/arch-$(ARCH)
+	clang $(BPF_FLAGS) -c $< -o $@
+	llvm-strip -g $@
+	ln -sf $@ $*.o
+	mkdir -p $(OBJECTS)
+	cp $@ $(OBJECTS)/
+
+$(STAMPS)/module: $(STAMPS)/venv $(CARGO_FILES) $(CORE_SOURCES) pyproject.toml $(BPF_PROGRAMS:%=build/%.o) | rust
+	$(CARGO_LOCK) $(BIN)/maturin develop --quiet --locked --release
+	touch $@
+
+$(LAUNCHER): $(CARGO_FILES) $(wildcard native/launcher/src/*.rs) | packages rust
+	$(CARGO_LOCK) $(CARGO) build $(MANIFEST) --release --package universal_tracer_launcher
+	install -m 755 "$(CARGO_TARGET_DIR)/release/universal-tracer" $@
