@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Annotated, Any, Final, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 import msgspec.inspect as reflect
@@ -40,6 +40,7 @@ class Kind:
 
     type: reflect.Type
     bounds: Bounds
+    annotation: Any = None
 
     @property
     def alternatives(self) -> list[Kind]:
@@ -53,7 +54,7 @@ class Kind:
         """What the elements of a list must be; None where the kind is no list."""
         for kind in self.alternatives:
             if isinstance(kind.type, reflect.VarTupleType):
-                return _kind(kind.type.item_type, Bounds())
+                return _kind(kind.type.item_type, Bounds(), _element_annotation(self.annotation))
         return None
 
     @property
@@ -89,7 +90,6 @@ class Key:
     section: str
     name: str
     kind: Kind
-    annotation: Any
     description: str
     default: Any
 
@@ -107,9 +107,7 @@ class Key:
 @cache
 def sections() -> dict[str, type[msgspec.Struct]]:
     """The sections' types by name, in the order of the tree."""
-    root = reflect.type_info(Config)
-    assert isinstance(root, reflect.StructType)
-    return {field.name: field.type.cls for field in root.fields if isinstance(field.type, reflect.StructType)}
+    return dict(get_type_hints(Config))
 
 
 @cache
@@ -124,27 +122,30 @@ def keys_of(section: str) -> list[str]:
 
 
 def _keys_of(section: str, cls: type[msgspec.Struct]) -> Iterator[Key]:
-    from typing import get_type_hints  # noqa: PLC0415  beside its only use
-
     hints = get_type_hints(cls, include_extras=True)
-    described = reflect.type_info(cls)
-    assert isinstance(described, reflect.StructType)
     defaults = cls()
-    for field in described.fields:
-        metadata = field.type
-        assert isinstance(metadata, reflect.Metadata), f"{section}.{field.name} lacks a description"
+    for field in cast("reflect.StructType", reflect.type_info(cls)).fields:
+        metadata = cast("reflect.Metadata", field.type)
         description = (metadata.extra_json_schema or {})["description"]
-        kind = _kind(metadata, Bounds())
-        yield Key(section, field.name, kind, hints[field.name], description, getattr(defaults, field.name))
+        kind = _kind(metadata, Bounds(), hints[field.name])
+        yield Key(section, field.name, kind, description, getattr(defaults, field.name))
 
 
-def _kind(described: reflect.Type, inherited: Bounds) -> Kind:
+def _kind(described: reflect.Type, inherited: Bounds, annotation: Any = None) -> Kind:
     bounds = inherited
     while isinstance(described, reflect.Metadata):
         if described.extra is not None:
             bounds = Bounds(**described.extra)
         described = described.type
-    return Kind(described, bounds)
+    return Kind(described, bounds, annotation)
+
+
+def _element_annotation(annotation: Any) -> Any:
+    """`X` of `tuple[X, ...]`, wherever that stands within unions and annotations."""
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)[0]
+    members = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return next((found for member in members if (found := _element_annotation(member)) is not None), None)
 
 
 def _wanted(kind: Kind) -> str:  # noqa: PLR0911  one answer per type
@@ -171,13 +172,13 @@ def _wanted(kind: Kind) -> str:  # noqa: PLR0911  one answer per type
             return "text"
 
 
-def check(kind: Kind, annotation: Any, value: Any) -> tuple[Any, str | None]:
-    """Convert one value to the type that `annotation` names.
+def check(kind: Kind, value: Any) -> tuple[Any, str | None]:
+    """Convert one value to what `kind` asks for.
 
     Returns the converted value and None, or None and what is wrong in words.
     """
     try:
-        converted = msgspec.convert(value, annotation, dec_hook=_convert_amount)
+        converted = msgspec.convert(value, kind.annotation, dec_hook=_convert_amount)
     except (msgspec.ValidationError, ValueError, RecursionError):
         return None, _refusal(kind, value)
     for alternative in kind.alternatives:

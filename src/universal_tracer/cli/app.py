@@ -1,0 +1,92 @@
+"""The entry point: runs the command line and turns every end into an exit code and, where it failed, three lines."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from universal_tracer.cli.root import PROGRAM, root
+from universal_tracer.cli.usage import usage_error
+from universal_tracer.model.errors import ExitCode, Failure, OutputError, TracerError
+
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run `sys.argv` and leave the process."""
+    code = run_command_line(sys.argv[1:])
+    sys.exit(code)
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code. Errors are printed here and nowhere else."""
+    _fill_missing_descriptors()
+    try:
+        code = root.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _abandon_stdout()
+        return ExitCode.OK
+    except Exception as error:  # noqa: BLE001  the last resort: a bug, too, ends in three lines
+        return _report(_as_tracer_error(error), error, with_traceback=_is_verbose(arguments))
+    return int(code or ExitCode.OK)
+
+
+def _as_tracer_error(error: Exception) -> TracerError:
+    if isinstance(error, TracerError):
+        return error
+    if isinstance(error, click.UsageError):
+        return usage_error(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT):
+        _abandon_stdout()
+        return OutputError("cannot write to standard output", cause=os.strerror(error.errno), hint="df -h")
+    return Failure(
+        "something went wrong that should not have",
+        cause=f"{type(error).__name__}: {error}".replace("\n", " "),
+        hint="run it again with -v and report what it prints",
+    )
+
+
+def _report(told: TracerError, raised: Exception, *, with_traceback: bool) -> int:
+    if with_traceback:
+        traceback.print_exception(raised)
+    try:
+        print("\n".join(told.lines()), file=sys.stderr, flush=True)  # noqa: T201  the one place that prints errors
+    except OSError:
+        # Nobody listens; the exit code still tells.
+        _redirect_to_null(2)
+    return told.exit_code
+
+
+def _is_verbose(arguments: Sequence[str]) -> bool:
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "-v" in own or "--verbose" in own
+
+
+def _fill_missing_descriptors() -> None:
+    """Open what a parent closed, so that no file of ours becomes standard output by accident."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Opened the wrong way round: using it fails, as it would on a closed one.
+            os.open(os.devnull, os.O_WRONLY if descriptor == 0 else os.O_RDONLY)
+
+
+def _abandon_stdout() -> None:
+    """Let the interpreter's last flush go nowhere, instead of failing after the fact."""
+    _redirect_to_null(1)
+
+
+def _redirect_to_null(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)

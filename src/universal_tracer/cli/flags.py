@@ -1,0 +1,182 @@
+"""Every flag that sets a key: one table, from which click's options, the help and the settings follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from universal_tracer.cli.tracers import TRACERS, available_events
+from universal_tracer.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from universal_tracer.config.settings import FlagValue
+
+WHOM: Final = "Whom to trace"
+WHAT: Final = "What to record"
+WHERE: Final = "Where it goes"
+HOW: Final = "How it runs"
+GROUPS: Final = (WHOM, WHAT, WHERE, HOW)
+STDOUT_FORMATS: Final = ("table", "json", "ndjson", "none")
+
+
+class Arity(Enum):
+    """How often a flag may be given, and what it takes."""
+
+    ONE = auto()
+    REPEATED = auto()
+    COMMAS = auto()
+    SWITCH = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag and the key that it sets. `sets` is the value of a switch; `tracer` is whose flag it is, if one's."""
+
+    names: tuple[str, ...]
+    key: str
+    group: str
+    help: str
+    metavar: str = ""
+    arity: Arity = Arity.ONE
+    choices: tuple[str, ...] = ()
+    sets: Any = True
+    tracer: str | None = None
+
+    @property
+    def parameter(self) -> str:
+        """The name that click gives its value."""
+        return self.longest.lstrip("-").replace("-", "_")
+
+    @property
+    def longest(self) -> str:
+        """The name that messages use."""
+        return max(self.names, key=len)
+
+
+RATE_OF_ONE_TRACER: Final = "sampling rate of the one chosen tracer"
+
+FLAGS: Final = (
+    Flag(("--pid",), "targets.pids", WHOM, "a process; repeatable, as are the next two", "PID", Arity.REPEATED),
+    Flag(
+        ("--target-process",),
+        "targets.processes",
+        WHOM,
+        "processes by name: the comm or the executable's file name",
+        "NAME",
+        Arity.REPEATED,
+    ),
+    Flag(("--cgroup",), "targets.cgroups", WHOM, "the processes of a control group", "PATH", Arity.REPEATED),
+    Flag(
+        ("--tracer",),
+        "run.tracers",
+        WHAT,
+        "which tracer runs; repeatable; default: all",
+        arity=Arity.REPEATED,
+        choices=tuple(TRACERS),
+    ),
+    Flag(
+        ("--events",),
+        "output.events",
+        WHAT,
+        f"types to produce: {', '.join(available_events())}; default: all",
+        "TYPE,...",
+        Arity.COMMAS,
+    ),
+    Flag(
+        ("--http-sampling-rate",),
+        "http_tracer.sampling_rate",
+        WHAT,
+        "share of the requests to record, 0 to 1",
+        "P",
+        tracer="http",
+    ),
+    Flag(("--sampling-rate",), RATE_OF_ONE_TRACER, WHAT, "the same, for the one chosen tracer", "N"),
+    Flag(
+        ("--output",),
+        "output.files",
+        WHERE,
+        "write a .json or .ndjson file, or FORMAT:PATH; DIR/ has its files named; repeatable",
+        "PATH",
+        Arity.REPEATED,
+    ),
+    Flag(
+        ("--output-format",),
+        "output.format",
+        WHERE,
+        "standard output; default: table on a terminal, else ndjson, or none beside --output",
+        choices=STDOUT_FORMATS,
+    ),
+    Flag(("--no-color",), "run.color", WHERE, "no colours", arity=Arity.SWITCH, sets=False),
+    Flag(("--duration",), "output.duration", HOW, "stop after, such as 60s or 1m30s; default: Ctrl-C", "TIME"),
+    Flag(("--strict",), "run.strict", HOW, "exit with 3 when events were lost", arity=Arity.SWITCH),
+    Flag(("-q", "--quiet"), "run.verbosity", HOW, "speak only of failure and loss", arity=Arity.SWITCH, sets="quiet"),
+    Flag(("-v", "--verbose"), "run.verbosity", HOW, "say which hooks and why", arity=Arity.SWITCH, sets="verbose"),
+)
+
+
+class FlagOption(click.Option):
+    """An option of click that remembers its place in the help."""
+
+    def __init__(self, flag: Flag) -> None:
+        self.flag = flag
+        super().__init__(
+            [*flag.names, flag.parameter],
+            help=flag.help,
+            metavar="|".join(flag.choices) or flag.metavar or None,
+            is_flag=flag.arity is Arity.SWITCH,
+            multiple=flag.arity in (Arity.REPEATED, Arity.COMMAS),
+            type=click.Choice(flag.choices) if flag.choices else None,
+            default=None,
+        )
+
+
+def options() -> list[click.Parameter]:
+    """A click option for every flag, in the order of the table."""
+    return [FlagOption(flag) for flag in FLAGS]
+
+
+def flag_values(parameters: Mapping[str, Any]) -> dict[str, list[FlagValue]]:
+    """What the command line says, by dotted key; click's unset parameters are left out."""
+    from universal_tracer.config.settings import FlagValue  # noqa: PLC0415  --help does without the tree
+
+    values: dict[str, list[FlagValue]] = {}
+    chosen = tuple(parameters.get("tracer") or TRACERS)
+    for flag in FLAGS:
+        given = parameters.get(flag.parameter)
+        if given in (None, False, ()):
+            continue
+        key = flag.key if flag.key != RATE_OF_ONE_TRACER else _rate_key(chosen)
+        _require_tracer(flag, chosen)
+        values.setdefault(key, []).append(FlagValue(flag.longest, _value(flag, given)))
+    return values
+
+
+def _value(flag: Flag, given: Any) -> Any:
+    if flag.arity is Arity.SWITCH:
+        return flag.sets
+    if flag.arity is Arity.COMMAS:
+        return [word for text in given for word in text.split(",")]
+    return list(given) if flag.arity is Arity.REPEATED else given
+
+
+def _rate_key(chosen: Sequence[str]) -> str:
+    if len(set(chosen)) == 1:
+        return TRACERS[chosen[0]].rate_key
+    raise UsageError(
+        "--sampling-rate does not say whose rate it is",
+        cause=f"several tracers are chosen: {', '.join(chosen)}",
+        hint="name one with --tracer, or give each its own rate, such as --http-sampling-rate",
+    )
+
+
+def _require_tracer(flag: Flag, chosen: Sequence[str]) -> None:
+    if flag.tracer is not None and flag.tracer not in chosen:
+        raise UsageError(
+            f"{flag.longest} is a flag of a tracer that does not run",
+            cause=f"only {', '.join(chosen)} is chosen",
+            hint=f"add --tracer {flag.tracer}, or leave the flag out",
+        )

@@ -1,0 +1,45 @@
+"""The text of `--help`: options grouped by purpose, at most 80 columns, examples at the end."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+from universal_tracer.cli.flags import GROUPS, HOW, FlagOption
+
+WIDTH: Final = 80
+_COLUMN: Final = 27
+
+
+def usage_text(usages: Iterable[str]) -> str:
+    """The usage lines, one below the other."""
+    first, *others = usages
+    return "\n".join([f"Usage: {first}", *(f"       {usage}" for usage in others)])
+
+
+def options_text(command: click.Command, context: click.Context) -> str:
+    """Every option of the command, group by group; those without a group come last, under how it runs."""
+    by_group: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None:
+            group = parameter.flag.group if isinstance(parameter, FlagOption) else HOW
+            by_group[group].append(row(record[0], record[1]))
+    return "\n\n".join("\n".join([f"{group}:", *rows]) for group, rows in by_group.items() if rows)
+
+
+def row(left: str, right: str) -> str:
+    """One entry: the name, and beside it (below it where the name is long) what it means."""
+    lines = textwrap.wrap(right, WIDTH - _COLUMN, break_long_words=False, break_on_hyphens=False)
+    if len(left) > _COLUMN - 4:
+        return "\n".join([f"  {left}", *(f"{'':{_COLUMN}}{line}" for line in lines)])
+    first, *others = lines or [""]
+    return "\n".join([f"  {left:<{_COLUMN - 2}}{first}".rstrip(), *(f"{'':{_COLUMN}}{line}" for line in others)])
+
+
+def examples_text(examples: Iterable[tuple[str, str]]) -> str:
+    """Commands that work as they stand, each under what it is for."""
+    return "\n".join(["Examples:", *(f"  # {purpose}\n  {command}" for purpose, command in examples)])

@@ -1,0 +1,48 @@
+"""The tracers of this build. A new one is one more entry here; flags, help and directories of files follow.
+
+Light on purpose: what loads the native module is named by its import path and imported when a run opens the tracer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Tracer:
+    """What the command line knows of a tracer before it runs.
+
+    `opener` is `MODULE:FUNCTION`, which takes the session settings and returns a Source; `settings_maker` is
+    `MODULE:FUNCTION`, which makes these settings of the configuration and the targets.
+    """
+
+    name: str
+    sees: str
+    events: tuple[str, ...]
+    rate_key: str
+    directory_file: str
+    opener: str
+    settings_maker: str
+
+
+TRACERS: Final[dict[str, Tracer]] = {
+    "http": Tracer(
+        name="http",
+        sees="HTTP",
+        events=("http", "connection"),
+        rate_key="http_tracer.sampling_rate",
+        directory_file="http-events.json",
+        opener="universal_tracer.sources.live:open_http",
+        settings_maker="universal_tracer.cli.http_settings:http_settings",
+    ),
+}
+
+# Event types that every run can produce, whatever the tracer.
+COMMON_EVENTS: Final = ("loss",)
+
+
+def available_events(names: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The event types that these tracers (None: all of this build) can produce."""
+    chosen = TRACERS.values() if names is None else [TRACERS[name] for name in names]
+    return tuple(event for tracer in chosen for event in tracer.events) + COMMON_EVENTS

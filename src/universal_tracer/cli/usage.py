@@ -1,0 +1,59 @@
+"""Click's complaints in this program's words."""
+
+from __future__ import annotations
+
+import shutil
+
+import click
+
+from universal_tracer.cli.root import PROGRAM
+from universal_tracer.config.suggest import did_you_mean
+from universal_tracer.model.errors import UsageError
+
+_HELP = f"{PROGRAM} --help"
+
+
+def usage_error(error: click.UsageError) -> UsageError:
+    """The same complaint with cause and hint."""
+    match error:
+        case click.NoSuchOption():
+            return _no_such_option(error)
+        case click.exceptions.NoSuchCommand():
+            return _no_such_command(error)
+        case click.BadOptionUsage():
+            return UsageError(f"{error.option_name} is not used rightly", cause=_sentence(error), hint=_help(error))
+        case click.BadParameter():
+            name = error.param.opts[0] if error.param is not None else "an argument"
+            return UsageError(f"{name} has a wrong value", cause=_sentence(error), hint=_help(error))
+        case _:
+            return UsageError("the command line is not understood", cause=_sentence(error), hint=_help(error))
+
+
+def _no_such_option(error: click.NoSuchOption) -> UsageError:
+    known: list[str] = []
+    if error.ctx is not None:
+        known = [name for param in error.ctx.command.get_params(error.ctx) for name in param.opts]
+    meant = did_you_mean(error.option_name, known)
+    return UsageError(f"unknown flag {error.option_name!r}", cause=f"there is no such flag{meant}", hint=_help(error))
+
+
+def _no_such_command(error: click.exceptions.NoSuchCommand) -> UsageError:
+    name = error.command_name
+    known = error.ctx.command.list_commands(error.ctx) if error.ctx and isinstance(error.ctx.command, click.Group) else ()
+    meant = did_you_mean(name, known)
+    if not meant and error.ctx is not None and error.ctx.parent is None and shutil.which(name):
+        return UsageError(
+            f"unknown subcommand {name!r}",
+            cause="a command to trace stands behind --",
+            hint=f"{PROGRAM} -- {name}",
+        )
+    return UsageError(f"unknown subcommand {name!r}", cause=f"there is no such subcommand{meant}", hint=_help(error))
+
+
+def _sentence(error: click.UsageError) -> str:
+    text = error.format_message().rstrip(".").replace("\n", " ")
+    return text[:1].lower() + text[1:]
+
+
+def _help(error: click.UsageError) -> str:
+    return f"{error.ctx.command_path} --help" if error.ctx is not None else _HELP

@@ -1,0 +1,49 @@
+"""What no single key can tell: values that contradict each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from universal_tracer.config.outputs import OutputTarget, parse_output
+from universal_tracer.config.tree import Config
+
+
+def contradictions(config: Config, origins: Mapping[str, str]) -> list[str]:
+    """All of them in words, each beginning with where the value came from."""
+    return [
+        *_outputs(config, origins),
+        *_metrics_only(config, origins),
+    ]
+
+
+def output_targets(config: Config) -> list[OutputTarget]:
+    """`output.files`, parsed; they were checked before."""
+    return [parse_output(text) for text in config.output.files]
+
+
+def _told(origins: Mapping[str, str], dotted: str, message: str) -> str:
+    origin = origins[dotted]
+    return f"{origin}: {message}" if origin.startswith("-") else f"{origin}: {dotted}: {message}"
+
+
+def _outputs(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for text in config.output.files:
+        try:
+            target = parse_output(text)
+        except ValueError as error:
+            yield _told(origins, "output.files", str(error))
+            continue
+        place = target.path if target.is_stdout else os.path.realpath(target.path)
+        if place in seen:
+            yield _told(origins, "output.files", f"the same output is named twice: {text!r}")
+        if target.is_stdout and config.output.format not in (None, "none", target.format):
+            message = f"{text!r} and {config.output.format!r} both write to standard output"
+            yield _told(origins, "output.files", message)
+        seen.add(place)
+
+
+def _metrics_only(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    if config.output.metrics_only and config.output.files:
+        yield _told(origins, "output.metrics_only", "there are no events for an output file to hold")
