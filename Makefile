@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
+# Commands are shown with V=1.
+$(V).SILENT:
 
 # --- settings: make NAME=VALUE … -------------------------------------------------------------------------------------
 
@@ -24,7 +26,6 @@ CARGO_LOCK = mkdir -p "$(CARGO_TARGET_DIR)" && flock "$(CARGO_TARGET_DIR).lock"
 export VIRTUAL_ENV := $(CURDIR)/.venv
 BIN := $(VIRTUAL_ENV)/bin
 STAMPS := build/stamps
-NATIVE := src/universal_tracer/_native.abi3.so
 OBJECTS := src/universal_tracer/objects
 LAUNCHER := build/universal-tracer
 
@@ -37,6 +38,7 @@ BPF_HEADERS := $(wildcard bpf/include/*.h) bpf/vmlinux/$(ARCH)/vmlinux.h
 CARGO := cargo --quiet
 MANIFEST := --locked --manifest-path native/Cargo.toml
 # The interpreter's path is the same for all clones; that of .venv would rebuild PyO3 in each.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYO3_PYTHON ?= $(shell scripts/find-python 2>/dev/null)
 
 BPF_FLAGS := -g -O2 -std=gnu11 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
@@ -46,7 +48,7 @@ BPF_FLAGS := -g -O2 -std=gnu11 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## this list
-	@awk 'BEGIN { FS = ":.*## " } \
+	awk 'BEGIN { FS = ":.*## " } \
 	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	    /^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -60,7 +62,7 @@ build: setup ## build/universal-tracer: the launcher that runs from any director
 ebpf: packages $(BPF_PROGRAMS:%=build/%.o) ## compile the kernel programs to build/*.o and link them here
 
 demo: build ## trace a small system on loopback for some seconds and show its requests
-	@$(if $(filter 0,$(shell id -u)),,sudo) $(LAUNCHER) demo
+	$(if $(filter 0,$(shell id -u)),,sudo) $(LAUNCHER) demo
 
 ##@ Develop
 .PHONY: test test-unit test-kernel test-e2e lint lint-python lint-native lint-scripts fmt bench
@@ -128,18 +130,19 @@ clean: ## remove everything that was built, .venv included; not the cache of Rus
 
 .PHONY: packages rust
 packages: | $(STAMPS)
-	@cmp -s scripts/install-packages $(STAMPS)/packages || \
+	cmp -s scripts/install-packages $(STAMPS)/packages || \
 	    { scripts/install-packages && cp scripts/install-packages $(STAMPS)/packages; }
 
 rust:
-	@scripts/check-rust
+	scripts/check-rust
 
 $(STAMPS):
 	mkdir -p $@
 
 $(STAMPS)/venv: requirements-dev.lock scripts/find-python | packages
+	echo "making .venv"
 	python=$$(scripts/find-python) && "$$python" -m venv --clear $(VIRTUAL_ENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	touch $@
 
 # Made anew when another architecture is asked for.
@@ -152,6 +155,7 @@ $(STAMPS)/libbpf-headers: native/Cargo.lock scripts/libbpf-headers | packages ru
 	touch $@
 
 build/%.o: bpf/%.bpf.c $(BPF_HEADERS) $(STAMPS)/libbpf-headers $(STAMPS)/arch-$(ARCH)
+	echo "compiling $<"
 	clang $(BPF_FLAGS) -c $< -o $@
 	llvm-strip -g $@
 	ln -sf $@ $*.o
@@ -159,9 +163,11 @@ build/%.o: bpf/%.bpf.c $(BPF_HEADERS) $(STAMPS)/libbpf-headers $(STAMPS)/arch-$(
 	cp $@ $(OBJECTS)/
 
 $(STAMPS)/module: $(STAMPS)/venv $(CARGO_FILES) $(CORE_SOURCES) pyproject.toml $(BPF_PROGRAMS:%=build/%.o) | rust
-	$(CARGO_LOCK) $(BIN)/maturin develop --quiet --locked --release
+	echo "building the native module (minutes when it is the first time)"
+	$(CARGO_LOCK) env PATH="$(BIN):$$PATH" pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(LAUNCHER): $(CARGO_FILES) $(wildcard native/launcher/src/*.rs) | packages rust
+	echo "building the launcher"
 	$(CARGO_LOCK) $(CARGO) build $(MANIFEST) --release --package universal_tracer_launcher
 	install -m 755 "$(CARGO_TARGET_DIR)/release/universal-tracer" $@
