@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Made by scripts/make-vmlinux from bpf/vmlinux/types.txt and Linux 6.18; not edited by hand. */
+/* Made by scripts/make-vmlinux from bpf/vmlinux/types.txt and Debian's linux-image-6.12.117+deb13-cloud-amd64; not edited by hand. */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
 
@@ -260,9 +260,7 @@ struct file {
 	const struct file_operations *f_op;
 	void *private_data;
 	struct inode *f_inode;
-	union {
-		const struct path f_path;
-	};
+	struct path f_path;
 };
 
 struct qstr {
@@ -276,9 +274,7 @@ struct qstr {
 
 struct dentry {
 	struct dentry *d_parent;
-	union {
-		const struct qstr d_name;
-	};
+	struct qstr d_name;
 	struct inode *d_inode;
 };
 
@@ -309,7 +305,7 @@ struct net {
 };
 
 struct css_set {
-	struct cgroup_subsys_state *subsys[12];
+	struct cgroup_subsys_state *subsys[14];
 	struct cgroup *dfl_cgrp;
 };
 
@@ -399,10 +395,10 @@ struct sock {
 	int sk_rcvbuf;
 	int sk_err;
 	struct socket *sk_socket;
-	u16 sk_protocol;
-	u16 sk_type;
 	int sk_sndbuf;
 	u8 sk_shutdown;
+	u16 sk_type;
+	u16 sk_protocol;
 };
 
 typedef enum {
