@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from universal_tracer.config.outputs import OutputTarget, parse_output
 from universal_tracer.config.tree import Config
+from universal_tracer.model.errors import ConfigError
 
 
 def contradictions(config: Config, origins: Mapping[str, str]) -> list[str]:
@@ -47,3 +48,30 @@ def _outputs(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
 def _metrics_only(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     if config.output.metrics_only and config.output.files:
         yield _told(origins, "output.metrics_only", "there are no events for an output file to hold")
+
+
+# Keys of the tree that this build reads and checks but cannot act on, and so refuses to run with.
+_NOT_YET = (
+    "http_tracer.enable_distributed_tracing",
+    "http_tracer.trace_header",
+    "http_tracer.span_header",
+    "targets.containers",
+    "output.where",
+    "output.metrics_only",
+    "export.prometheus_endpoint",
+    "export.jaeger_endpoint",
+    "export.otlp_endpoint",
+    "record.directory",
+    "limits.cpu_percent",
+)
+
+
+def require_available(config: Config, origins: Mapping[str, str]) -> None:
+    """Raises ConfigError where the configuration asks for what this build does not have, rather than ignore it."""
+    faults = []
+    for dotted in _NOT_YET:
+        section, _, name = dotted.partition(".")
+        if getattr(getattr(config, section), name) not in (None, False, ()):
+            faults.append(_told(origins, dotted, "this version cannot do that yet"))
+    if faults:
+        raise ConfigError("the configuration asks for what this version lacks", faults, hint="leave these keys out")

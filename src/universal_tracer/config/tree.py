@@ -35,7 +35,7 @@ TracerName = Literal["http", "xdp", "stack"]
 StdoutFormat = Literal["table", "json", "ndjson", "none"]
 
 _Text = Annotated[str, Meta(min_length=1)]
-_Pid = Annotated[int, Meta(ge=1, le=4_194_304)]
+_Pid = Annotated[int, Meta(ge=1, le=2_147_483_647)]
 _HeaderName = Annotated[
     str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", extra={"wanted": "the name of a header, such as X-Trace-ID"})
 ]

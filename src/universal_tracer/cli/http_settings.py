@@ -1,0 +1,39 @@
+"""The HTTP session's settings, made of the configuration and the targets."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from universal_tracer.cli.targets import Targets
+    from universal_tracer.config.tree import Config
+
+# A quarter of a second of records at a saturated two-core machine; it is drained every 50 ms.
+_RING_BYTES: Final = 16 * 1024 * 1024
+_OBJECT: Final = "objects/http_tracer.o"
+
+
+def http_settings(config: Config, targets: Targets) -> dict[str, object]:
+    """What `sources.live.open_http` takes."""
+    http, privacy = config.http_tracer, config.privacy
+    return {
+        "object_path": str(files("universal_tracer").joinpath(_OBJECT)),
+        "self_pid": os.getpid(),
+        "filter": not targets.is_whole_machine,
+        "pids": targets.first_pids,
+        "cgroup_ids": [group.id for group in targets.cgroups],
+        "names": list(targets.names),
+        "max_payload_size": http.max_payload_size,
+        "sampling_rate": http.sampling_rate,
+        "correlation_timeout_ns": http.correlation_timeout.nanoseconds,
+        "correlation_table_size": http.correlation_table_size,
+        "ring_bytes": _RING_BYTES,
+        "privacy": {
+            "enable_pii_filtering": privacy.enable_pii_filtering,
+            "mask_sensitive_headers": privacy.mask_sensitive_headers,
+            "exclude_patterns": list(privacy.exclude_patterns),
+            "max_payload_capture": privacy.max_payload_capture,
+        },
+    }

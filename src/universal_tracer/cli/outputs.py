@@ -1,0 +1,65 @@
+"""Which events a run produces and where they go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from universal_tracer.cli.tracers import TRACERS, available_events
+from universal_tracer.config.rules import output_targets
+from universal_tracer.config.suggest import did_you_mean
+from universal_tracer.model.errors import OutputError, UsageError
+from universal_tracer.model.ports import OutputFile, StandardOutput
+
+if TYPE_CHECKING:
+    from universal_tracer.cli.tracers import Tracer
+    from universal_tracer.config.settings import Settings
+
+
+def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, ...]:
+    """The event types of the run. Raises UsageError for those that no chosen tracer makes."""
+    available = available_events(tuple(tracer.name for tracer in tracers))
+    named = settings.config.output.events
+    if named is None:
+        return available
+    impossible = [event for event in named if event not in available]
+    if impossible:
+        raise UsageError(
+            f"nothing makes {impossible[0]!r} events{did_you_mean(impossible[0], available)}",
+            cause=f"the tracers that run ({', '.join(tracer.name for tracer in tracers)}) make {', '.join(available)}",
+            hint=f"--events {','.join(event for event in named if event in available) or available[0]}",
+        )
+    return tuple(dict.fromkeys(named))
+
+
+def output_files(settings: Settings, tracers: Sequence[Tracer]) -> list[OutputFile]:
+    """The files of `--output`, those of a directory named after the tracers that run."""
+    found: list[OutputFile] = []
+    for target in output_targets(settings.config):
+        if target.is_stdout:
+            continue
+        for tracer in tracers if target.is_directory else tracers[:1]:
+            for format_name, path in target.files([tracer.directory_file]):
+                types = (*tracer.events, "loss") if target.is_directory and len(TRACERS) > 1 else None
+                found.append(OutputFile(format_name, path, types, create_directory=target.is_directory))
+    return found
+
+
+def standard_output(settings: Settings) -> StandardOutput:
+    """What goes to stdout. Raises OutputError where stdout cannot be written at all."""
+    targets = output_targets(settings.config)
+    to_stdout = next((target.format for target in targets if target.is_stdout), None)
+    chosen = settings.config.output.format if settings.config.output.format not in (None, "none") else to_stdout
+    is_terminal = os.isatty(sys.stdout.fileno()) if sys.stdout is not None else False
+    if chosen is None:
+        chosen = settings.config.output.format or _default_format(is_terminal, bool(targets))
+    plain = not is_terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "dumb") == "dumb"
+    return StandardOutput(chosen, is_terminal, color=settings.config.run.color and not plain)
+
+
+def _default_format(is_terminal: bool, has_files: bool) -> str:
+    if is_terminal:
+        return "table"
+    return "none" if has_files else "ndjson"
