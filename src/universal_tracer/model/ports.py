@@ -123,11 +123,15 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class StandardOutput:
-    """What goes to stdout: `format` is `table`, `json`, `ndjson` or `none`."""
+    """What goes to stdout: `format` is `table`, `json`, `ndjson` or `none`.
+
+    `event_types` are those of `--events`, None without the flag: a table then leaves connections out.
+    """
 
     format: str
     is_terminal: bool
     color: bool
+    event_types: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ No format knows another one. The modules load polars, hence the imports within f
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from universal_tracer.model.errors import OutputError
 from universal_tracer.system.files import is_regular, open_for_writing
+from universal_tracer.system.terminal import Style, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,12 +60,21 @@ def output_error(name: str, error: OSError) -> OutputError:
 
 def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
     from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.table import TableSink  # noqa: PLC0415
 
+    descriptor = sys.stdout.fileno()
     match stdout.format:
         case "none":
             return []
+        case "table":
+            is_live = stdout.is_terminal and os.environ.get("TERM", "dumb") != "dumb"
+            is_unicode = sys.stdout.encoding.lower().startswith("utf")
+            style = Style(color=stdout.color and is_live, only_ascii=not is_unicode)
+            terminal = Terminal(descriptor, style, is_live)
+            with_connections = "connection" in (stdout.event_types or ())
+            return [TableSink(STDOUT_NAME, terminal, with_connections=with_connections)]
         case _:
-            return [NdjsonSink(STDOUT_NAME, sys.stdout.fileno())]
+            return [NdjsonSink(STDOUT_NAME, descriptor)]
 
 
 def _open(file: OutputFile) -> Sink:
