@@ -169,5 +169,6 @@ $(STAMPS)/module: $(STAMPS)/venv $(CARGO_FILES) $(CORE_SOURCES) pyproject.toml $
 
 $(LAUNCHER): $(CARGO_FILES) $(wildcard native/launcher/src/*.rs) | packages rust
 	echo "building the launcher"
-	$(CARGO_LOCK) $(CARGO) build $(MANIFEST) --release --package universal_tracer_launcher
+	$(CARGO_LOCK) $(CARGO) rustc $(MANIFEST) --release --package universal_tracer_launcher -- \
+	    -C target-feature=+crt-static
 	install -m 755 "$(CARGO_TARGET_DIR)/release/universal-tracer" $@

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Made by scripts/make-vmlinux from bpf/vmlinux/types.txt and Debian's linux-image-6.12.117+deb13-cloud-amd64; not edited by hand. */
+/* Made by scripts/make-vmlinux from types.txt and Debian's linux-image-6.12.117+deb13-cloud-amd64; not edited by hand. */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
 
