@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import astuple
 
 import polars as pl
 
 from universal_tracer.model.events import CONTAINER
 from universal_tracer.model.schema import polars_type
-from universal_tracer.system.processes import ProcessTable
+from universal_tracer.system.processes import Process, ProcessTable
 
 _CONTAINER_TYPE = polars_type(CONTAINER)
 _CONTAINER_MEMBERS = tuple(member.name for member in CONTAINER.members)
@@ -23,30 +22,34 @@ class Identify:
 
     def __init__(self, processes: ProcessTable | None = None, host: str | None = None) -> None:
         self._processes = processes or ProcessTable()
-        self._host = host or socket.gethostname()
+        self._host = pl.lit(host or socket.gethostname()).alias("host")
+        self._found: list[Process] = []
+        self._identities = _identities([])
 
     def __call__(self, event_type: str, frame: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002
         """Rows without a pid get the host only. Works for every event type."""
-        host = pl.lit(self._host).alias("host")
         if "pid" not in frame.columns:
-            return frame.with_columns(host)
-        joined = frame.join(self._identities(frame["pid"]), on="pid", how="left", maintain_order="left")
-        service = pl.coalesce("service", "comm") if "comm" in frame.columns else pl.col("service")
-        return joined.with_columns(host, service)
+            return frame.with_columns(self._host)
+        pids = frame["pid"].unique()
+        found = [process for pid in pids if pid is not None and (process := self._processes.find(pid))]
+        if found != self._found:
+            self._found, self._identities = found, _identities(found)
+        joined = frame.join(self._identities, on="pid", how="left", maintain_order="left")
+        if len(found) == len(pids) or "comm" not in frame.columns:
+            return joined.with_columns(self._host)
+        return joined.with_columns(self._host, pl.coalesce("service", "comm").alias("service"))
 
-    def _identities(self, pids: pl.Series) -> pl.DataFrame:
-        """One row per distinct pid that is known: pid, service, container."""
-        found = [process for pid in pids.unique().drop_nulls() if (process := self._processes.find(pid))]
-        containers = [
-            dict(zip(_CONTAINER_MEMBERS, astuple(process.container), strict=True))
-            if process.container
-            else None
-            for process in found
-        ]
-        return pl.DataFrame(
-            {
-                "pid": pl.Series([process.pid for process in found], dtype=pids.dtype),
-                "service": pl.Series([process.service for process in found], dtype=pl.String),
-                "container": pl.Series(containers, dtype=_CONTAINER_TYPE),
-            }
-        )
+
+def _identities(processes: list[Process]) -> pl.DataFrame:
+    """One row per process: pid, service, container."""
+    containers = [
+        {name: getattr(process.container, name) for name in _CONTAINER_MEMBERS} if process.container else None
+        for process in processes
+    ]
+    return pl.DataFrame(
+        {
+            "pid": pl.Series([process.pid for process in processes], dtype=pl.UInt32),
+            "service": pl.Series([process.service for process in processes], dtype=pl.String),
+            "container": pl.Series(containers, dtype=_CONTAINER_TYPE),
+        }
+    )

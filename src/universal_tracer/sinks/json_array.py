@@ -37,9 +37,9 @@ class JsonSink:
     def write(self, event_type: str, frame: pl.DataFrame) -> None:  # noqa: ARG002
         """Raises OSError; the file is then valid and lacks the rows that did not fit."""
         for text in json_lines(frame):
-            rows = self._separator + text[:-1].replace(b"\n", b",\n")
-            overwrite(self._descriptor, rows + _END, self._end, undo=_END)
-            self._end += len(rows)
+            rows = memoryview(text.replace(b"\n", b",\n"))[: -len(b",\n")]
+            overwrite(self._descriptor, (self._separator, rows, _END), self._end, undo=_END)
+            self._end += len(self._separator) + len(rows)
             self._separator = b",\n"
 
     def flush(self) -> None:
