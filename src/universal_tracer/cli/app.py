@@ -1,4 +1,4 @@
-"""The entry point: runs the command line and turns every end into an exit code and, where it failed, three lines."""
+"""The entry point: runs the command line; every end is an exit code and, where it failed, three lines."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from universal_tracer.cli.root import PROGRAM, root
 from universal_tracer.cli.usage import usage_error
-from universal_tracer.model.errors import ExitCode, Failure, OutputError, TracerError
+from universal_tracer.model.errors import ExitCode, OutputError, RunFailedError, TracerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INTERRUPTED = 130
 
@@ -36,7 +38,9 @@ def run_command_line(arguments: Sequence[str]) -> int:
         _abandon_stdout()
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001  the last resort: a bug, too, ends in three lines
-        return _report(_as_tracer_error(error), error, with_traceback=_is_verbose(arguments))
+        told = _as_tracer_error(error)
+        with_traceback = _is_verbose(arguments) and told.exit_code == ExitCode.FAILED
+        return _report(told, error, with_traceback=with_traceback)
     return int(code or ExitCode.OK)
 
 
@@ -48,7 +52,7 @@ def _as_tracer_error(error: Exception) -> TracerError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT):
         _abandon_stdout()
         return OutputError("cannot write to standard output", cause=os.strerror(error.errno), hint="df -h")
-    return Failure(
+    return RunFailedError(
         "something went wrong that should not have",
         cause=f"{type(error).__name__}: {error}".replace("\n", " "),
         hint="run it again with -v and report what it prints",
@@ -79,6 +83,8 @@ def _fill_missing_descriptors() -> None:
         except OSError:
             # Opened the wrong way round: using it fails, as it would on a closed one.
             os.open(os.devnull, os.O_WRONLY if descriptor == 0 else os.O_RDONLY)
+            if descriptor == 1:
+                sys.stdout = open(descriptor, "w", closefd=False)  # noqa: SIM115  stays open
 
 
 def _abandon_stdout() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from universal_tracer.cli.flags import options
+from universal_tracer.cli.help import GroupedHelp
 from universal_tracer.cli.root import config_option, settings_from
 from universal_tracer.config.settings import load_settings
 from universal_tracer.model.errors import UsageError
@@ -37,12 +38,14 @@ def _show(file: Path | None, **parameters: Any) -> None:
 
     named = parameters.pop("config")
     if file is not None and named is not None:
-        raise UsageError("two configuration files", cause="both FILE and --config are given", hint="give one of them")
+        raise UsageError(
+            "two configuration files", cause="both FILE and --config are given", hint="give one of them"
+        )
     click.echo(effective_yaml(settings_from(parameters, file or named)), nl=False)
 
 
 config.add_command(
-    click.Command(
+    GroupedHelp(
         "show",
         callback=_show,
         params=[click.Argument(["file"], required=False, type=_FILE), *options(), config_option()],

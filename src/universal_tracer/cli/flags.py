@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,8 @@ from universal_tracer.cli.tracers import TRACERS, available_events
 from universal_tracer.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from universal_tracer.config.settings import FlagValue
 
 WHOM: Final = "Whom to trace"
@@ -34,7 +35,7 @@ class Arity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A flag and the key that it sets. `sets` is the value of a switch; `tracer` is whose flag it is, if one's."""
+    """A flag and the key that it sets. `sets` is a switch's value; `tracer` is whose flag it is."""
 
     names: tuple[str, ...]
     key: str
@@ -60,7 +61,9 @@ class Flag:
 RATE_OF_ONE_TRACER: Final = "sampling rate of the one chosen tracer"
 
 FLAGS: Final = (
-    Flag(("--pid",), "targets.pids", WHOM, "a process; repeatable, as are the next two", "PID", Arity.REPEATED),
+    Flag(
+        ("--pid",), "targets.pids", WHOM, "a process; repeatable, as are the next two", "PID", Arity.REPEATED
+    ),
     Flag(
         ("--target-process",),
         "targets.processes",
@@ -111,10 +114,26 @@ FLAGS: Final = (
         choices=STDOUT_FORMATS,
     ),
     Flag(("--no-color",), "run.color", WHERE, "no colours", arity=Arity.SWITCH, sets=False),
-    Flag(("--duration",), "output.duration", HOW, "stop after, such as 60s or 1m30s; default: Ctrl-C", "TIME"),
+    Flag(
+        ("--duration",), "output.duration", HOW, "stop after, such as 60s or 1m30s; default: Ctrl-C", "TIME"
+    ),
     Flag(("--strict",), "run.strict", HOW, "exit with 3 when events were lost", arity=Arity.SWITCH),
-    Flag(("-q", "--quiet"), "run.verbosity", HOW, "speak only of failure and loss", arity=Arity.SWITCH, sets="quiet"),
-    Flag(("-v", "--verbose"), "run.verbosity", HOW, "say which hooks and why", arity=Arity.SWITCH, sets="verbose"),
+    Flag(
+        ("-q", "--quiet"),
+        "run.verbosity",
+        HOW,
+        "speak only of failure and loss",
+        arity=Arity.SWITCH,
+        sets="quiet",
+    ),
+    Flag(
+        ("-v", "--verbose"),
+        "run.verbosity",
+        HOW,
+        "say which hooks and why",
+        arity=Arity.SWITCH,
+        sets="verbose",
+    ),
 )
 
 

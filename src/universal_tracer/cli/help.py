@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from universal_tracer.cli.flags import GROUPS, HOW, FlagOption
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
 WIDTH: Final = 80
 _COLUMN: Final = 27
+
+
+class GroupedHelp(click.Command):
+    """A command whose help groups the options by purpose."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, group by group."""
+        formatter.write("\n" + options_text(self, ctx) + "\n")
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Click's own option, described like the others."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.help = "show this help"
+        return option
 
 
 def usage_text(usages: Iterable[str]) -> str:
@@ -25,7 +43,7 @@ def options_text(command: click.Command, context: click.Context) -> str:
     by_group: dict[str, list[str]] = {group: [] for group in GROUPS}
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None:
+        if record is not None and isinstance(parameter, click.Option):
             group = parameter.flag.group if isinstance(parameter, FlagOption) else HOW
             by_group[group].append(row(record[0], record[1]))
     return "\n\n".join("\n".join([f"{group}:", *rows]) for group, rows in by_group.items() if rows)
@@ -37,7 +55,9 @@ def row(left: str, right: str) -> str:
     if len(left) > _COLUMN - 4:
         return "\n".join([f"  {left}", *(f"{'':{_COLUMN}}{line}" for line in lines)])
     first, *others = lines or [""]
-    return "\n".join([f"  {left:<{_COLUMN - 2}}{first}".rstrip(), *(f"{'':{_COLUMN}}{line}" for line in others)])
+    return "\n".join(
+        [f"  {left:<{_COLUMN - 2}}{first}".rstrip(), *(f"{'':{_COLUMN}}{line}" for line in others)]
+    )
 
 
 def examples_text(examples: Iterable[tuple[str, str]]) -> str:

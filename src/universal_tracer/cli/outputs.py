@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.tracers import TRACERS, available_events
 from universal_tracer.config.rules import output_targets
@@ -14,8 +13,13 @@ from universal_tracer.model.errors import OutputError, UsageError
 from universal_tracer.model.ports import OutputFile, StandardOutput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from universal_tracer.cli.tracers import Tracer
     from universal_tracer.config.settings import Settings
+
+
+_STDOUT: Final = 1
 
 
 def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, ...]:
@@ -28,7 +32,7 @@ def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, .
     if impossible:
         raise UsageError(
             f"nothing makes {impossible[0]!r} events{did_you_mean(impossible[0], available)}",
-            cause=f"the tracers that run ({', '.join(tracer.name for tracer in tracers)}) make {', '.join(available)}",
+            cause=f"what runs ({', '.join(tracer.name for tracer in tracers)}) makes {', '.join(available)}",
             hint=f"--events {','.join(event for event in named if event in available) or available[0]}",
         )
     return tuple(dict.fromkeys(named))
@@ -48,15 +52,28 @@ def output_files(settings: Settings, tracers: Sequence[Tracer]) -> list[OutputFi
 
 
 def standard_output(settings: Settings) -> StandardOutput:
-    """What goes to stdout. Raises OutputError where stdout cannot be written at all."""
+    """What goes to stdout, and whether that is a terminal."""
     targets = output_targets(settings.config)
     to_stdout = next((target.format for target in targets if target.is_stdout), None)
-    chosen = settings.config.output.format if settings.config.output.format not in (None, "none") else to_stdout
-    is_terminal = os.isatty(sys.stdout.fileno()) if sys.stdout is not None else False
-    if chosen is None:
-        chosen = settings.config.output.format or _default_format(is_terminal, bool(targets))
-    plain = not is_terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "dumb") == "dumb"
-    return StandardOutput(chosen, is_terminal, color=settings.config.run.color and not plain)
+    is_terminal = os.isatty(_STDOUT)
+    chosen = to_stdout or settings.config.output.format or _default_format(is_terminal, bool(targets))
+    color = settings.config.run.color and is_terminal and not _is_plain_environment()
+    return StandardOutput(chosen, is_terminal, color)
+
+
+def _is_plain_environment() -> bool:
+    """Whether the user's environment asks for no colours, or names a terminal that has none."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "dumb") == "dumb"
+
+
+def require_stdout(stdout: StandardOutput) -> None:
+    """Raises OutputError where events should go to a stdout that is closed or only open for reading."""
+    if stdout.format != "none" and fcntl.fcntl(_STDOUT, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OutputError(
+            "cannot write standard output",
+            cause="it is closed, or open for reading only",
+            hint="--output http-events.json writes a file instead",
+        )
 
 
 def _default_format(is_terminal: bool, has_files: bool) -> str:

@@ -36,7 +36,7 @@ def require_kernel(types: Path = KERNEL_TYPES) -> None:
         raise KernelError(
             "this kernel cannot be traced",
             cause=f"it was built without BTF: {types} is missing",
-            hint="use a kernel built with CONFIG_DEBUG_INFO_BTF=y (most distributions' are), with sysfs mounted",
+            hint="mount -t sysfs sysfs /sys, or boot a kernel with CONFIG_DEBUG_INFO_BTF=y (most are)",
         )
 
 

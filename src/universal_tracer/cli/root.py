@@ -11,7 +11,7 @@ import click
 
 from universal_tracer import __version__
 from universal_tracer.cli.flags import flag_values, options
-from universal_tracer.cli.help import WIDTH, examples_text, options_text, row, usage_text
+from universal_tracer.cli.help import WIDTH, GroupedHelp, examples_text, options_text, row, usage_text
 from universal_tracer.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,26 +26,29 @@ _SUBCOMMANDS: Final = {
     "config": ("universal_tracer.cli.config_commands:config", "Check, show and describe the configuration"),
 }
 _PURPOSE: Final = (
-    "See the HTTP requests of this machine's programs as they happen: method, path, status, latency, who to whom. "
-    "Nothing is changed in them and nothing is restarted. With a COMMAND: start it and trace it and its children."
+    "See the HTTP requests of this machine's programs as they happen: method, path, status, latency, who to "
+    "whom. Nothing is changed in them, nothing is restarted. With a COMMAND: start it and trace what it does."
 )
 _EXAMPLES: Final = (
     ("everything on this machine, until Ctrl-C", "sudo universal-tracer"),
     ("one command and what it starts", "sudo universal-tracer -- curl -s http://example.com"),
-    ("slow requests of nginx", "sudo universal-tracer --target-process nginx | jq 'select(.latency_ms > 1000)'"),
+    (
+        "slow requests of nginx",
+        "sudo universal-tracer --target-process nginx | jq 'select(.latency_ms > 1000)'",
+    ),
     ("a minute into a file", "sudo universal-tracer --duration 60s --output http-events.json"),
     ("where each setting comes from", "universal-tracer config show --duration 60s"),
 )
 
 
-class RootCommand(click.Group):
+class RootCommand(GroupedHelp, click.Group):
     """A group that also traces: what follows `--` is the command to trace, not a subcommand."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  as click has it
         """The subcommands' names, without importing them."""
         return list(_SUBCOMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a subcommand."""
         if cmd_name not in _SUBCOMMANDS:
             return None
@@ -61,7 +64,9 @@ class RootCommand(click.Group):
             ctx.args = [*ctx.args, separator, *command]
         elif separator:
             if not command and not ctx.resilient_parsing:
-                raise UsageError("no command after --", cause="there is nothing to start", hint=f"{PROGRAM} -- ls -l")
+                raise UsageError(
+                    "no command after --", cause="there is nothing to start", hint=f"{PROGRAM} -- ls -l"
+                )
             ctx.meta[_COMMAND_KEY] = command
         return ctx.args
 
@@ -69,7 +74,9 @@ class RootCommand(click.Group):
         """Usage, purpose, options by group, subcommands, examples."""
         usages = (f"{PROGRAM} [FLAGS] [-- COMMAND ARGS...]", f"{PROGRAM} SUBCOMMAND ...")
         formatter.width = WIDTH
-        subcommands = "\n".join(["Subcommands:", *(row(name, told) for name, (_, told) in _SUBCOMMANDS.items())])
+        subcommands = "\n".join(
+            ["Subcommands:", *(row(name, told) for name, (_, told) in _SUBCOMMANDS.items())]
+        )
         formatter.write(usage_text(usages) + "\n\n")
         formatter.current_indent = 0
         formatter.write_text(_PURPOSE)
@@ -93,7 +100,9 @@ def settings_from(parameters: dict[str, Any], file: Path | None) -> Settings:
 
 def config_option() -> click.Option:
     """`--config FILE`."""
-    return click.Option(["--config"], metavar="FILE", type=click.Path(path_type=Path), help="settings from a YAML file")
+    return click.Option(
+        ["--config"], metavar="FILE", type=click.Path(path_type=Path), help="settings from a YAML file"
+    )
 
 
 def _trace(**parameters: Any) -> int | None:

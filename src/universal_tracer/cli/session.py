@@ -1,16 +1,19 @@
-"""The loop of a run: batches from the sources, through the stages, into the sinks, until something ends it."""
+"""The loop of a run: batches from sources, through stages, into sinks, until something ends it."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.model.ports import Loss, RunSummary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from universal_tracer.model.ports import Batches, Sink, Source, Stage
@@ -18,10 +21,11 @@ if TYPE_CHECKING:
 TICK_MS: Final = 200
 _FLUSH_EVERY_S: Final = 0.5
 CLOSED_PIPE: Final = "closed pipe"
+LOSS: Final = "loss"
 
 # What may end a run: returns how it is called once it has happened.
 EndCondition = Callable[[], str | None]
-# Called after every tick with the time (monotonic, s).
+# Called after every tick with the monotonic time in seconds.
 EveryTick = Callable[[float], None]
 
 
@@ -33,11 +37,16 @@ class SinkFailure:
     error: OSError
 
 
+def _at_once() -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class Session:
-    """A run that is attached already. Sinks that fail are left out; the others get everything.
+    """A run that is attached already. A sink that fails is left out, the others get everything.
 
-    `events` are the types to produce; other frames are dropped before the first stage.
+    `events` are the types to produce; other frames go no further. `wind_down` is called between ticks once
+    the end has come, until it returns True. `deadline_s` (monotonic) keeps the last tick short.
     """
 
     sources: Sequence[Source]
@@ -46,23 +55,23 @@ class Session:
     events: frozenset[str]
     end_conditions: Sequence[EndCondition]
     every_tick: Sequence[EveryTick] = ()
-    wind_down: Callable[[], bool] = lambda: True
+    wind_down: Callable[[], bool] = _at_once
     deadline_s: float | None = None
-    hits: dict[str, int] = field(default_factory=dict)
-    failure: SinkFailure | None = None
-    _counts: Counter[str] = field(default_factory=Counter)
-    _lost: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _pipe_closed: bool = False
-    _flushed_at: float = 0.0
+    hits: dict[str, int] = field(default_factory=dict, init=False)
+    failure: SinkFailure | None = field(default=None, init=False)
+    _counts: Counter[str] = field(default_factory=Counter, init=False)
+    _lost: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
+    _pipe_is_closed: bool = field(default=False, init=False)
+    _flushed_at_s: float = field(default=0.0, init=False)
 
     @property
     def has_seen_events(self) -> bool:
-        """Whether any row has come, losses apart."""
-        return any(event_type != "loss" for event_type in self._counts)
+        """Whether any row but losses has come."""
+        return bool(self._counts)
 
     def run(self) -> RunSummary:
-        """Tick until the end, drain, close every sink. A failed sink is left in `failure`."""
-        started = time.monotonic()
+        """Tick until the end, drain, close every sink. An output that failed is told in `failure`."""
+        started_s = time.monotonic()
         try:
             ended_by = self._tick_until_end()
             while not self.wind_down():
@@ -70,8 +79,7 @@ class Session:
             self._drain()
         finally:
             self._close_sinks()
-        duration_s = time.monotonic() - started
-        return RunSummary(ended_by, duration_s, events=dict(self._counts), lost=dict(self._lost))
+        return RunSummary(ended_by, time.monotonic() - started_s, dict(self._counts), dict(self._lost))
 
     def _tick_until_end(self) -> str:
         while True:
@@ -83,9 +91,11 @@ class Session:
     def _end_reason(self) -> str | None:
         if self.failure is not None:
             return f"{self.failure.name}, which cannot be written"
-        if self._pipe_closed:
+        if self._pipe_is_closed:
             return CLOSED_PIPE
-        return next((reason for condition in self.end_conditions if (reason := condition()) is not None), None)
+        return next(
+            (reason for condition in self.end_conditions if (reason := condition()) is not None), None
+        )
 
     def _wait_ms(self) -> int:
         if self.deadline_s is None:
@@ -94,67 +104,61 @@ class Session:
 
     def _tick(self, wait_ms: int) -> None:
         for source in self.sources:
-            self._take(source.tracer, source.tick(wait_ms))
+            self._take(source.tick(wait_ms))
             wait_ms = 0
-        now = time.monotonic()
+        now_s = time.monotonic()
         for action in self.every_tick:
-            action(now)
-        if now - self._flushed_at >= _FLUSH_EVERY_S:
-            self._flush()
-            self._flushed_at = now
+            action(now_s)
+        if now_s - self._flushed_at_s >= _FLUSH_EVERY_S:
+            self._to_all_sinks(lambda sink: sink.flush())
+            self._flushed_at_s = now_s
 
     def _drain(self) -> None:
         for source in self.sources:
             source.stop()
-            self._take(source.tracer, source.tick(0))
+            self._take(source.tick(0))
 
-    def _take(self, tracer: str, batches: Batches) -> None:
+    def _take(self, batches: Batches) -> None:
         self.hits.update(batches.hits)
         for event_type, frame in batches.frames.items():
-            self._deliver(event_type, frame)
+            self._counts[event_type] += self._deliver(event_type, frame)
+        self._counts = +self._counts
         if batches.losses:
-            self._lost.update({(loss.tracer, loss.where): loss.count for loss in batches.losses})
-            self._deliver("loss", loss_frame(batches.losses))
+            for loss in batches.losses:
+                self._lost[loss.tracer, loss.where] += loss.count
+            self._deliver(LOSS, loss_frame(batches.losses))
 
-    def _deliver(self, event_type: str, frame: pl.DataFrame) -> None:
-        if event_type not in self.events:
-            return
+    def _deliver(self, event_type: str, frame: pl.DataFrame) -> int:
+        """Pass the rows through the stages to all sinks; returns how many are left for them."""
+        if event_type not in self.events or frame.is_empty():
+            return 0
         for stage in self.stages:
             frame = stage(event_type, frame)
-        if frame.is_empty():
-            return
-        self._counts[event_type] += frame.height
-        for sink in list(self.sinks):
-            self._guarded(sink, lambda sink=sink: sink.write(event_type, frame))
-
-    def _flush(self) -> None:
-        for sink in list(self.sinks):
-            self._guarded(sink, sink.flush)
+        if not frame.is_empty():
+            self._to_all_sinks(lambda sink: sink.write(event_type, frame))
+        return frame.height
 
     def _close_sinks(self) -> None:
-        for sink in list(self.sinks):
-            self._guarded(sink, sink.close)
+        self._to_all_sinks(lambda sink: sink.close())
         self.sinks.clear()
 
-    def _guarded(self, sink: Sink, action: Callable[[], None]) -> None:
+    def _to_all_sinks(self, action: Callable[[Sink], None]) -> None:
+        for sink in list(self.sinks):
+            if not self._succeeds(sink, partial(action, sink)):
+                self.sinks.remove(sink)
+                self._succeeds(sink, sink.close)
+
+    def _succeeds(self, sink: Sink, action: Callable[[], None]) -> bool:
+        """A reader that has gone is no failure, but the end all the same; the first failure is kept."""
         try:
             action()
         except BrokenPipeError:
-            self._pipe_closed = True
-            self._leave_out(sink)
+            self._pipe_is_closed = True
+            return False
         except OSError as error:
             self.failure = self.failure or SinkFailure(sink.name, error)
-            self._leave_out(sink)
-
-    def _leave_out(self, sink: Sink) -> None:
-        """Write nothing more into it; what it holds is finished as far as that goes."""
-        self.sinks.remove(sink)
-        try:
-            sink.close()
-        except OSError as error:
-            # A reader that has gone is no failure; any other output that fails once has failed.
-            if not isinstance(error, BrokenPipeError):
-                self.failure = self.failure or SinkFailure(sink.name, error)
+            return False
+        return True
 
 
 def loss_frame(losses: Sequence[Loss]) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Ctrl-C and its kin: the first asks the run to end, the second ends it at once.
 
-The signals are blocked in every thread and taken one by one by a thread of their own. So nothing is interrupted half
-way, and a second Ctrl-C works even where the run is stuck in the kernel or in a full pipe.
+The signals are blocked in every thread and taken one by one by a thread of their own. So nothing is
+interrupted half way, and a second Ctrl-C works even where the run is stuck in the kernel or in a full pipe.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import os
 import signal
 import termios
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IMMEDIATE_END: Final = 130
 _NAMES: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -40,7 +42,7 @@ class StopSignals:
         self.before_immediate_end: list[Callable[[], None]] = []
         # Who started us with SIGHUP ignored (nohup) wants it ignored.
         self._signals = {number for number in _NAMES if not _is_ignored_hangup(number)}
-        self.mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        self.mask_before: set[int] = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         self._terminal = _terminal_state()
 
     def listen(self) -> None:
@@ -72,7 +74,7 @@ def _is_ignored_hangup(number: signal.Signals) -> bool:
     return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
-def _terminal_state() -> tuple[int, list[object]] | None:
+def _terminal_state() -> tuple[int, list[Any]] | None:
     for descriptor in (0, 1, 2):
         with suppress(OSError, termios.error):
             return descriptor, list(termios.tcgetattr(descriptor))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from universal_tracer.model.ports import RunSummary
 
 _STDERR: Final = 2
@@ -41,7 +42,7 @@ class Talk:
             self._write(f"lost: {_lost(summary)}")
 
     def _write(self, line: str) -> None:
-        # One write per line, not through Python's buffer: lines of the traced command stand between ours. Where
+        # One write per line, not through a buffer: lines of the traced command stand between ours. Where
         # standard error is closed nobody listens, and the exit code still tells how it ended.
         with suppress(OSError):
             os.write(_STDERR, (line + "\n").encode(errors="backslashreplace"))
@@ -65,7 +66,9 @@ def summary_lines(summary: RunSummary) -> list[str]:
 def _lost(summary: RunSummary) -> str:
     if not summary.lost_total:
         return "nothing"
-    places = ", ".join(f"{tracer} {where} {count:,}" for (tracer, where), count in sorted(summary.lost.items()))
+    places = ", ".join(
+        f"{tracer} {where} {count:,}" for (tracer, where), count in sorted(summary.lost.items())
+    )
     return f"{plural(summary.lost_total, 'event')} ({places})"
 
 
@@ -79,9 +82,9 @@ def _command_end(status: int) -> str:
     return f"ended by {names.get(-status, f'signal {-status}')}"
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 event`, `2,000 events`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 event`, `2,000 events`; `many` where it is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def listed(words: Sequence[str]) -> str:

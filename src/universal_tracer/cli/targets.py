@@ -8,7 +8,7 @@ import select
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from universal_tracer.cli.talk import listed
 from universal_tracer.model.errors import TargetError
@@ -17,11 +17,13 @@ from universal_tracer.system.processes import pids_named
 from universal_tracer.system.procfs import read_stat, read_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from universal_tracer.config.settings import Settings
     from universal_tracer.model.ports import Source
 
+_Named = TypeVar("_Named")
 _PS: Final = "ps -e -o pid,comm lists the processes that run"
 
 
@@ -57,6 +59,11 @@ class Targets:
         """The processes that must be targets from the moment of attaching."""
         return [*self.pids, *([self.command_pid] if self.command_pid is not None else [])]
 
+    @property
+    def are_awaited(self) -> bool:
+        """Whether somebody may come whom only looking for finds; the kernel follows names by itself."""
+        return bool(self.absent_pids or self.absent_cgroups)
+
     def describe(self) -> str:
         """In words, for the start line."""
         if self.is_whole_machine:
@@ -81,22 +88,22 @@ def find_targets(settings: Settings, *, with_command: bool) -> Targets:
 
     With a command, only it and what flags name count. Raises TargetError for what a flag names and nobody is.
     """
-    named = settings.config.targets
     targets = Targets()
-    for dotted, values, find in (
-        ("targets.pids", named.pids, _find_pid),
-        ("targets.processes", named.processes, _find_name),
-        ("targets.cgroups", named.cgroups, _find_cgroup),
-    ):
+
+    def find(dotted: str, named: Iterable[_Named], find_one: Callable[[Targets, _Named, bool], None]) -> None:
         by_flag = settings.from_flag(dotted)
-        for value in () if with_command and not by_flag else values:
-            find(targets, value, by_flag)
+        for one in named if by_flag or not with_command else ():
+            find_one(targets, one, by_flag)
+
+    find("targets.pids", settings.config.targets.pids, _find_pid)
+    find("targets.processes", settings.config.targets.processes, _find_name)
+    find("targets.cgroups", settings.config.targets.cgroups, _find_cgroup)
     return targets
 
 
 def _find_pid(targets: Targets, pid: int, by_flag: bool) -> None:
     try:
-        _open_process(pid)
+        os.close(_open_process(pid))
     except TargetError:
         if by_flag:
             raise
@@ -110,10 +117,14 @@ def _open_process(pid: int) -> int:
     try:
         descriptor = os.pidfd_open(pid)
     except OSError as error:
-        raise TargetError(f"no process {pid} to trace", cause=_why_no_process(pid, error), hint=_PS) from error
+        raise TargetError(
+            f"no process {pid} to trace", cause=_why_no_process(pid, error), hint=_PS
+        ) from error
     if _has_ended(descriptor):
         os.close(descriptor)
-        raise TargetError(f"no process {pid} to trace", cause="it has ended and waits for its parent", hint=_PS)
+        raise TargetError(
+            f"no process {pid} to trace", cause="it has ended and waits for its parent", hint=_PS
+        )
     return descriptor
 
 
@@ -147,26 +158,27 @@ def _find_cgroup(targets: Targets, path: str, by_flag: bool) -> None:
     group = find_cgroup(path)
     if by_flag and (group is None or not group.pids()):
         cause = "there is no such control group" if group is None else "nobody is in that control group"
-        raise TargetError(f"no process in cgroup {path!r} to trace", cause=cause, hint="systemd-cgls shows who is where")
+        raise TargetError(
+            f"no process in cgroup {path!r} to trace", cause=cause, hint="systemd-cgls shows who is where"
+        )
     if group is None:
         targets.absent_cgroups.append(path)
     else:
         targets.cgroups.append(group)
 
 
-def add_present(targets: Targets, source: Source) -> int:
-    """Add everybody who is there by name or control group; returns how many. Whoever ends meanwhile is left out."""
+def add_present(targets: Targets, source: Source) -> None:
+    """Add everybody who is there by name or control group; whoever ends meanwhile is left out."""
     present = {pid for name in targets.names for pid in pids_named(name)}
     present |= {pid for group in targets.cgroups for pid in group.pids()}
     present -= {os.getpid()}
     for pid in present:
         with suppress(TargetError):
             source.add_target(pid)
-    return len(present)
 
 
 def add_late(targets: Targets, source: Source) -> None:
-    """Add whom the configuration named and who has come since. (The kernel follows names by itself.)"""
+    """Add whom the configuration named by pid or control group and who has come since."""
     for pid in [pid for pid in targets.absent_pids if read_stat(pid) is not None]:
         with suppress(TargetError):
             source.add_target(pid)
@@ -180,9 +192,9 @@ def add_late(targets: Targets, source: Source) -> None:
 
 
 class ProcessWatch:
-    """Tells when all of some processes have ended; a pid that is used again is not mistaken for one of them."""
+    """Tells when all of some processes have ended; a pid that is used again is not taken for one of them."""
 
-    def __init__(self, pids: list[int]) -> None:
+    def __init__(self, pids: Sequence[int]) -> None:
         self._running: list[int] = []
         for pid in pids:
             with suppress(TargetError):
@@ -198,7 +210,9 @@ class ProcessWatch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         for descriptor in self._running:
             os.close(descriptor)
         self._running.clear()

@@ -1,6 +1,6 @@
 """The tracers of this build. A new one is one more entry here; flags, help and directories of files follow.
 
-Light on purpose: what loads the native module is named by its import path and imported when a run opens the tracer.
+Light on purpose: what loads the native module is named by its import path and imported when a run opens it.
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
 """A YAML document as a tree of located values.
 
-Only what a configuration needs is let in: UTF-8, at most 1 MiB, one document, mappings, lists and scalars. Aliases,
-anchors, tags and duplicate keys are faults, so that what a reader sees is what there is, and no small file can unfold
-into a large one. Values are never constructed by YAML itself beyond null, booleans and numbers.
+Only what a configuration needs is let in: UTF-8, at most 1 MiB, one document, mappings, lists and scalars.
+Aliases, anchors, tags and duplicate keys are faults, so that what a reader sees is what there is, and no
+small file can unfold into a large one. YAML itself constructs nothing but null, booleans and numbers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_BYTES: Final = 1_048_576
 _MAX_DEPTH: Final = 8
@@ -20,6 +22,10 @@ _EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]{1,3}")
 _PLAIN_TAGS: Final = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
 # libyaml is many times faster; PyYAML's wheels bring it, some distributions do not.
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+# Stands for a value that was refused already, so that it is not found fault with again.
+REFUSED: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class Document:
     faults: list[Fault] = field(default_factory=list)
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """Reading cannot go on after this fault."""
 
     def __init__(self, line: int, message: str) -> None:
@@ -88,7 +94,7 @@ def read_document(content: bytes) -> Document:
     try:
         text = _decoded(content)
         document.root = _Builder(text, document.faults).build()
-    except _Unreadable as error:
+    except _UnreadableError as error:
         document.faults.append(error.fault)
     return document
 
@@ -104,12 +110,14 @@ def plain_scalar(text: str) -> Any:
 
 def _decoded(content: bytes) -> str:
     if len(content) > MAX_BYTES:
-        raise _Unreadable(1, f"the file is larger than 1 MiB ({MAX_BYTES} bytes)")
+        raise _UnreadableError(1, f"the file is larger than 1 MiB ({MAX_BYTES} bytes)")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _Unreadable(line, f"not UTF-8: byte 0x{content[error.start]:02x} has no meaning here") from error
+        raise _UnreadableError(
+            line, f"not UTF-8: byte 0x{content[error.start]:02x} has no meaning here"
+        ) from error
 
 
 class _Builder:
@@ -134,7 +142,7 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise _Unreadable(_line(event), "a second document begins here; only one is allowed")
+                    raise _UnreadableError(_line(event), "a second document begins here; only one is allowed")
             elif not isinstance(event, (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentEndEvent)):
                 root = self._node(event, "", depth=0)
         return root
@@ -145,15 +153,15 @@ class _Builder:
                 yield self._loader.get_event()
         except yaml.reader.ReaderError as error:
             line = self._text.count("\n", 0, error.position) + 1
-            raise _Unreadable(line, "a control character is not allowed here") from error
+            raise _UnreadableError(line, "a control character is not allowed here") from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark is not None else 1
-            raise _Unreadable(line, f"not YAML: {error.problem or error.context}") from error
+            raise _UnreadableError(line, f"not YAML: {error.problem or error.context}") from error
 
     def _node(self, event: yaml.Event, key: str, depth: int) -> Node:
         if depth > _MAX_DEPTH:
-            raise _Unreadable(_line(event), "nested too deeply")
+            raise _UnreadableError(_line(event), "nested too deeply")
         self._refuse_references(event, key)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(event, key, depth)
@@ -161,16 +169,17 @@ class _Builder:
             return self._listing(event, key, depth)
         if isinstance(event, yaml.ScalarEvent):
             return Scalar(_line(event), _scalar_value(self._loader, event.value, event.implicit))
-        return Scalar(_line(event), None)
+        return Scalar(_line(event), REFUSED)
 
     def _refuse_references(self, event: yaml.Event, key: str) -> None:
         if isinstance(event, yaml.AliasEvent):
             self._fault(event, key, f"aliases are not allowed (*{event.anchor}); write the value out")
             return
-        if getattr(event, "anchor", None) is not None:
-            self._fault(event, key, f"anchors are not allowed (&{event.anchor})")
-        if getattr(event, "tag", None) is not None:
-            self._fault(event, key, f"tags are not allowed ({event.tag})")
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor is not None:
+            self._fault(event, key, f"anchors are not allowed (&{anchor})")
+        if tag is not None:
+            self._fault(event, key, f"tags are not allowed ({tag})")
 
     def _mapping(self, start: yaml.Event, key: str, depth: int) -> Mapping:
         entries: dict[str, Entry] = {}
@@ -207,11 +216,11 @@ class _Builder:
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    return event.start_mark.line + 1 if event.start_mark is not None else 1
 
 
 def _scalar_value(loader: Any, text: str, implicit: tuple[bool, bool]) -> Any:
-    """YAML's own reading of a scalar, without its dates and its numbers of base 60, which nobody means here."""
+    """YAML's own reading of a scalar, without its dates and numbers of base 60, which nobody means here."""
     if implicit[0] and _EXPONENT.fullmatch(text):
         return float(text)
     tag = loader.resolve(yaml.ScalarNode, text, implicit)

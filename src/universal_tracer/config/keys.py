@@ -6,10 +6,9 @@ The tree is two levels deep: sections and their keys. A value is a scalar or a l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Final, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 import msgspec.inspect as reflect
@@ -18,7 +17,10 @@ from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.config.tree import Config
 from universal_tracer.config.units import ByteSize, Duration
 
-_AMOUNT_WANTED: Final = {
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_AMOUNT_WANTED: Final[dict[type, str]] = {
     Duration: "a duration with its unit, such as 500ms or 1m30s",
     ByteSize: "a size with its unit, such as 1MB or 64MiB",
 }
@@ -26,7 +28,7 @@ _AMOUNT_WANTED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What msgspec cannot check: the range of durations and sizes, the syntax of expressions, words for a pattern."""
+    """What msgspec cannot say: ranges of durations and sizes, syntax of expressions, words for a pattern."""
 
     at_least: str | None = None
     at_most: str | None = None
@@ -194,8 +196,7 @@ def _convert_amount(cls: type, value: Any) -> Any:
             return ByteSize(value)
         message = "not written as text"
         raise ValueError(message)
-    parsed = Duration.parse(value) if cls is Duration else ByteSize.parse(value)
-    return parsed
+    return Duration.parse(value) if cls is Duration else ByteSize.parse(value)
 
 
 def _refusal(kind: Kind, value: Any) -> str:
@@ -204,10 +205,8 @@ def _refusal(kind: Kind, value: Any) -> str:
 
 
 def _beyond_bounds(kind: Kind, value: Any) -> str | None:
-    if isinstance(value, (Duration, ByteSize)) and kind.bounds.at_least and kind.bounds.at_most:
-        least, most = type(value).parse(kind.bounds.at_least), type(value).parse(kind.bounds.at_most)
-        if not least <= value <= most:
-            return f"must be from {least} to {most}, not {value}"
+    if isinstance(value, (Duration, ByteSize)):
+        return _beyond_range(kind.bounds, value)
     if isinstance(value, str) and "\0" in value:
         return "must not contain a null byte"
     if kind.bounds.regex and isinstance(value, str):
@@ -215,8 +214,17 @@ def _beyond_bounds(kind: Kind, value: Any) -> str | None:
     return None
 
 
+def _beyond_range(bounds: Bounds, amount: Duration | ByteSize) -> str | None:
+    if bounds.at_least is None or bounds.at_most is None:
+        return None
+    least, most = type(amount).parse(bounds.at_least), type(amount).parse(bounds.at_most)
+    if least.amount <= amount.amount <= most.amount:
+        return None
+    return f"must be from {least} to {most}, not {amount}"
+
+
 def _expression_fault(pattern: str) -> str | None:
-    """What is wrong with a `/…/` pattern. It runs in linear time later, so that what needs backtracking is refused."""
+    """What is wrong with a `/…/` pattern. It must run in linear time: what needs backtracking is refused."""
     if len(pattern) < 2 or not (pattern.startswith("/") and pattern.endswith("/")):
         return None
     expression = pattern[1:-1]

@@ -34,7 +34,7 @@ class OutputTarget:
         return self.path == STDOUT_PATH
 
     def files(self, event_files: list[str]) -> list[tuple[str, Path]]:
-        """The (format, path) pairs to write, given the names that the running tracers have for a directory."""
+        """The (format, path) pairs to write; `event_files` are the tracers' file names in a directory."""
         if self.format is not None:
             return [(self.format, Path(self.path))]
         return [(format_of_suffix(name) or "json", Path(self.path) / name) for name in event_files]
@@ -47,7 +47,7 @@ def format_of_suffix(path: str) -> str | None:
 
 
 def parse_output(text: str) -> OutputTarget:
-    """Split `FORMAT:PATH`, or find the format by the suffix; ValueError says what is wrong, and what would be right."""
+    """Split `FORMAT:PATH`, or find the format by the suffix; ValueError says what is wrong, what right."""
     if "\0" in text:
         message = "a path cannot contain a null byte"
         raise ValueError(message)

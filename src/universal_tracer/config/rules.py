@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from universal_tracer.config.outputs import OutputTarget, parse_output
-from universal_tracer.config.tree import Config
 from universal_tracer.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from universal_tracer.config.tree import Config
 
 
 def contradictions(config: Config, origins: Mapping[str, str]) -> list[str]:
@@ -67,11 +71,13 @@ _NOT_YET = (
 
 
 def require_available(config: Config, origins: Mapping[str, str]) -> None:
-    """Raises ConfigError where the configuration asks for what this build does not have, rather than ignore it."""
+    """Raises ConfigError where the configuration asks for what this build lacks, rather than ignore it."""
     faults = []
     for dotted in _NOT_YET:
         section, _, name = dotted.partition(".")
         if getattr(getattr(config, section), name) not in (None, False, ()):
             faults.append(_told(origins, dotted, "this version cannot do that yet"))
     if faults:
-        raise ConfigError("the configuration asks for what this version lacks", faults, hint="leave these keys out")
+        raise ConfigError(
+            "the configuration asks for what this version lacks", faults, hint="leave these keys out"
+        )

@@ -1,8 +1,8 @@
 """The whole configuration, typed once.
 
-YAML checking, environment names, flags, JSON Schema, `config show` and `config/production.yaml` all follow these types:
-a key's type is its check, its `Meta` description its documentation, its default the program's default. Keys of tracers
-that this build does not have yet are checked like all others.
+YAML checking, environment names, flags, JSON Schema, `config show` and `config/production.yaml` all follow
+these types: a key's type is its check, its `Meta` description its documentation, its default the program's
+default. Keys of tracers that this build does not have yet are checked like all others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ StdoutFormat = Literal["table", "json", "ndjson", "none"]
 _Text = Annotated[str, Meta(min_length=1)]
 _Pid = Annotated[int, Meta(ge=1, le=2_147_483_647)]
 _HeaderName = Annotated[
-    str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", extra={"wanted": "the name of a header, such as X-Trace-ID"})
+    str,
+    Meta(
+        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", extra={"wanted": "the name of a header, such as X-Trace-ID"}
+    ),
 ]
 _Interface = Annotated[
     str, Meta(pattern=r"^[^/\s]{1,15}$", extra={"wanted": "the name of an interface (up to 15 characters)"})
@@ -55,7 +58,8 @@ _Listen = Annotated[
 _JaegerUrl = Annotated[
     str,
     Meta(
-        pattern=r"^https?://[^/\s]+(/\S*)?$", extra={"wanted": "an address such as http://HOST:14268/api/traces"}
+        pattern=r"^https?://[^/\s]+(/\S*)?$",
+        extra={"wanted": "an address such as http://HOST:14268/api/traces"},
     ),
 ]
 _OtlpUrl = Annotated[
@@ -91,14 +95,19 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mapping of the tree; every key has a default."""
 
 
-class HttpTracer(Section):
+class HttpTracer(Section, frozen=True):
     """Requests as they cross the sockets of this machine."""
 
     enable_correlation: Annotated[bool, _doc("pair each request with its response")] = True
     enable_grpc: Annotated[bool, _doc("tell gRPC calls from other HTTP/2 requests")] = True
     enable_websocket: Annotated[bool, _doc("follow upgraded connections, frame by frame")] = True
     max_payload_size: Annotated[
-        int, _doc("bytes per kernel record; a longer head follows in further records, up to 64 KiB", ge=256, le=65_536)
+        int,
+        _doc(
+            "bytes per kernel record; a longer head follows in further records, up to 64 KiB",
+            ge=256,
+            le=65_536,
+        ),
     ] = 4096
     correlation_timeout: Annotated[
         Duration, _between("a request without an answer is reported as timed out after this", "100ms", "1h")
@@ -117,11 +126,12 @@ class HttpTracer(Section):
     ] = None
 
 
-class XdpTracer(Section):
+class XdpTracer(Section, frozen=True):
     """Packets and flows of network interfaces."""
 
     interfaces: Annotated[
-        tuple[_Interface, ...], _doc("where to attach, such as [eth0, wlan0]; empty: where the default routes go out")
+        tuple[_Interface, ...],
+        _doc("where to attach, such as [eth0, wlan0]; empty: where the default routes go out"),
     ] = ()
     enable_http_detection: Annotated[bool, _doc("look for HTTP, TLS and DNS in packets")] = True
     enable_flow_tracking: Annotated[bool, _doc("count packets and bytes per 5-tuple")] = True
@@ -131,36 +141,47 @@ class XdpTracer(Section):
     max_packet_size: Annotated[int, _doc("bytes of a packet that are captured", ge=64, le=65_536)] = 1500
     sampling_rate: Annotated[int, _doc("one in this many packets is looked at", ge=1, le=1_000_000)] = 1
     flow_table_size: Annotated[
-        int, _doc("flows in all, whatever the number of CPUs; memory does not grow with CPUs", ge=64, le=4_194_304)
+        int,
+        _doc(
+            "flows in all, whatever the number of CPUs; memory does not grow with CPUs", ge=64, le=4_194_304
+        ),
     ] = 65_536
     enable_egress_capture: Annotated[bool, _doc("see what is sent as well as what is received")] = True
-    flow_timeout: Annotated[Duration, _between("a flow is over after this much silence", "1s", "24h")] = _duration(
-        "300s"
+    flow_timeout: Annotated[Duration, _between("a flow is over after this much silence", "1s", "24h")] = (
+        _duration("300s")
     )
     mode: Annotated[Literal["native", "generic"] | None, _doc("how XDP attaches; null: chosen")] = None
-    filter: Annotated[_Text | None, _doc("a pcap expression, such as 'tcp port 443'; null: every packet")] = None
+    filter: Annotated[_Text | None, _doc("a pcap expression, such as 'tcp port 443'; null: every packet")] = (
+        None
+    )
 
 
-class StackTracer(Section):
+class StackTracer(Section, frozen=True):
     """What runs, what waits, and where."""
 
     enable_kernel_stacks: Annotated[bool, _doc("include the kernel's part of a stack")] = True
     enable_user_stacks: Annotated[bool, _doc("include the program's part of a stack")] = True
     enable_mixed_stacks: Annotated[bool, _doc("join both parts to one stack")] = True
     sampling_frequency: Annotated[int, _doc("samples per second and CPU, in Hz", ge=1, le=10_000)] = 99
-    max_stack_depth: Annotated[int, _doc("frames per stack; deeper ones are marked truncated", ge=1, le=1024)] = 127
+    max_stack_depth: Annotated[
+        int, _doc("frames per stack; deeper ones are marked truncated", ge=1, le=1024)
+    ] = 127
     enable_dwarf_unwinding: Annotated[bool, _doc("unwind by the programs' unwind tables")] = True
     enable_frame_pointers: Annotated[bool, _doc("unwind by frame pointers where programs keep them")] = True
     enable_correlation: Annotated[bool, _doc("attribute stacks to the request that a thread serves")] = True
     target_processes: Annotated[
         tuple[_Text, ...], _doc("processes by name, such as [nginx, python, java]; empty: those of `targets`")
     ] = ()
-    mode: Annotated[Literal["sampling", "tracing", "mixed", "on-demand"], _doc("when stacks are taken")] = "sampling"
+    mode: Annotated[Literal["sampling", "tracing", "mixed", "on-demand"], _doc("when stacks are taken")] = (
+        "sampling"
+    )
     off_cpu: Annotated[bool, _doc("also measure where threads wait")] = False
     trace_functions: Annotated[
         tuple[_Text, ...], _doc("functions to time: k:NAME, u:/PATH:SYMBOL, t:GROUP:EVENT; globs")
     ] = ()
-    trigger: Annotated[_Text | None, _doc("what starts an on-demand capture, such as http.latency_ms>500")] = None
+    trigger: Annotated[
+        _Text | None, _doc("what starts an on-demand capture, such as http.latency_ms>500")
+    ] = None
     stack_map_size: Annotated[int, _doc("distinct stacks held at once", ge=64, le=4_194_304)] = 16_384
     enable_memory_profiling: Annotated[
         bool | Literal["low", "sampled", "exact"], _doc("follow allocations; true means sampled")
@@ -171,7 +192,7 @@ class StackTracer(Section):
     enable_deadlock_detection: Annotated[bool, _doc("look for threads that wait for each other")] = False
 
 
-class Privacy(Section):
+class Privacy(Section, frozen=True):
     """What is masked before anything leaves the native core."""
 
     enable_pii_filtering: Annotated[
@@ -187,7 +208,7 @@ class Privacy(Section):
     ] = 256
 
 
-class Targets(Section):
+class Targets(Section, frozen=True):
     """Whom to trace, with children; any match counts, nothing named means the whole machine."""
 
     pids: Annotated[tuple[_Pid, ...], _doc("process ids")] = ()
@@ -196,23 +217,24 @@ class Targets(Section):
     cgroups: Annotated[tuple[_Text, ...], _doc("paths of control groups")] = ()
 
 
-class Output(Section):
+class Output(Section, frozen=True):
     """Where events go, and which."""
 
     files: Annotated[tuple[_Text, ...], _doc("PATH, FORMAT:PATH or DIR/; the suffix names the format")] = ()
     format: Annotated[
-        StdoutFormat | None, _doc("standard output; null: table on a terminal, else ndjson, none beside files")
+        StdoutFormat | None,
+        _doc("standard output; null: table on a terminal, else ndjson, none beside files"),
     ] = None
-    events: Annotated[
-        _Events | None, _doc("event types to produce; null: all but packet")
-    ] = None
+    events: Annotated[_Events | None, _doc("event types to produce; null: all but packet")] = None
     where: Annotated[_Text | None, _doc("an SQL condition that events must meet")] = None
     metrics_only: Annotated[bool, _doc("one summary per interval instead of events")] = False
     interval: Annotated[Duration, _between("time between two summaries", "100ms", "24h")] = _duration("5s")
-    duration: Annotated[Duration | None, _between("how long to trace; null: until stopped", "1ms", "365d")] = None
+    duration: Annotated[
+        Duration | None, _between("how long to trace; null: until stopped", "1ms", "365d")
+    ] = None
 
 
-class Export(Section):
+class Export(Section, frozen=True):
     """Where metrics and spans go over the network."""
 
     prometheus_endpoint: Annotated[
@@ -226,35 +248,35 @@ class Export(Section):
     ] = None
 
 
-class Record(Section):
+class Record(Section, frozen=True):
     """Recordings on disk, for later reports and queries."""
 
     directory: Annotated[_Text | None, _doc("where recordings are kept; null: no recording")] = None
     keep: Annotated[Duration, _between("what is older is deleted", "1m", "3650d")] = _duration("7d")
-    max_size: Annotated[ByteSize, _between("the oldest goes when the recording grows beyond this", "1MB", "1000TB")] = (
-        _size("10GB")
-    )
+    max_size: Annotated[
+        ByteSize, _between("the oldest goes when the recording grows beyond this", "1MB", "1000TB")
+    ] = _size("10GB")
 
 
-class Limits(Section):
+class Limits(Section, frozen=True):
     """What the tracer itself may cost."""
 
     cpu_percent: Annotated[_Percent | None, _doc("percent of one CPU; null: no limit")] = None
     memory: Annotated[ByteSize, _between("resident memory", "64MB", "1TB")] = _size("150MB")
 
 
-class Run(Section):
+class Run(Section, frozen=True):
     """How the command itself behaves."""
 
-    tracers: Annotated[
-        _Tracers | None, _doc("which tracers run; null: all that the machine allows")
-    ] = None
+    tracers: Annotated[_Tracers | None, _doc("which tracers run; null: all that the machine allows")] = None
     strict: Annotated[bool, _doc("exit with 3 when events were lost")] = False
-    verbosity: Annotated[Literal["quiet", "normal", "verbose"], _doc("what is said on standard error")] = "normal"
+    verbosity: Annotated[Literal["quiet", "normal", "verbose"], _doc("what is said on standard error")] = (
+        "normal"
+    )
     color: Annotated[bool, _doc("colours on a terminal")] = True
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """The root: one section per concern."""
 
     http_tracer: HttpTracer = HttpTracer()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from functools import total_ordering
 from typing import Final, Self
 
 _NANOSECONDS: Final = {
@@ -38,7 +37,6 @@ DURATION_PATTERN: Final = r"^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h|d)
 SIZE_PATTERN: Final = rf"^([0-9]+(\.[0-9]*)?|\.[0-9]+) ?({'|'.join(_BYTES)})?$"
 
 
-@total_ordering
 class _Amount:
     """A whole number of a smallest unit, and how it was written."""
 
@@ -47,6 +45,11 @@ class _Amount:
     def __init__(self, amount: int, text: str = "") -> None:
         self._amount = amount
         self._text = text
+
+    @property
+    def amount(self) -> int:
+        """In the smallest unit."""
+        return self._amount
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -62,9 +65,6 @@ class _Amount:
 
     def __eq__(self, other: object) -> bool:
         return self._amount == other._amount if isinstance(other, type(self)) else NotImplemented
-
-    def __lt__(self, other: Self) -> bool:
-        return self._amount < other._amount
 
     def __hash__(self) -> int:
         return hash(self._amount)
@@ -93,7 +93,7 @@ class Duration(_Amount):
     @property
     def nanoseconds(self) -> int:
         """The whole length."""
-        return self._amount
+        return self.amount
 
     @property
     def seconds(self) -> float:
@@ -128,7 +128,7 @@ class ByteSize(_Amount):
     @property
     def bytes(self) -> int:
         """The whole amount."""
-        return self._amount
+        return self.amount
 
     def _spelled(self) -> str:
         for unit in ("TB", "TiB", "GB", "GiB", "MB", "MiB", "KB", "KiB"):

@@ -1,6 +1,6 @@
 """Every error that a user can meet, each with its cause, its remedy and its exit code.
 
-    TracerError ─┬─ Failure            1  an output cannot be written, a program failed
+    TracerError ─┬─ RunFailedError     1  an output cannot be written, a program failed
                  │   └─ OutputError
                  ├─ UsageError         2  wrong flags or configuration
                  │   └─ ConfigError       … with every fault of the file
@@ -10,15 +10,17 @@
                  ├─ TargetError        6  nobody there to trace
                  └─ EndpointError      7  an endpoint cannot be reached at the start
 
-Only the command line prints them. Sentences begin in lower case and have no full stop; the hint is something to do,
-where possible a command to run.
+Only the command line prints them. Sentences begin in lower case and have no full stop; the hint is something
+to do, where possible a command to run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum, unique
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @unique
@@ -54,11 +56,11 @@ class TracerError(Exception):
         return [f"error: {self.what}", f"cause: {self.cause}", f"hint: {self.hint}"]
 
 
-class Failure(TracerError):
+class RunFailedError(TracerError):
     """The run cannot go on, though it was set up rightly."""
 
 
-class OutputError(Failure):
+class OutputError(RunFailedError):
     """An output cannot be opened or written."""
 
 

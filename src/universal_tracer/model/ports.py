@@ -2,16 +2,16 @@
 
     Source ── Batches (one frame per event type) ──▶ Stage, Stage, … ──▶ Sink, Sink, …
 
-Nothing here loads polars: the command line imports this module before it knows whether anything will be traced.
+Nothing here loads polars: the command line imports this before it knows whether anything will be traced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -41,8 +41,8 @@ class Loss:
 class Batches:
     """What one source saw since its previous tick.
 
-    `frames` maps an event type to its rows; types without rows are left out. `hits` counts since the start of the run:
-    each hook's runs for targets, and `sockets`, `not_http`, `requests`. The source is complete up to
+    `frames` maps an event type to its rows; types without rows are left out. `hits` counts since the start of
+    the run: each hook's runs for targets, and `sockets`, `not_http`, `requests`. The source is complete up to
     `complete_until_ns` (Unix time).
     """
 
@@ -75,7 +75,7 @@ class Source(Protocol):
         """The target processes that still run, in no order."""
 
     def tick(self, wait_ms: int) -> Batches:
-        """Wait up to `wait_ms` milliseconds and return what has come since the last tick (possibly nothing)."""
+        """Wait up to `wait_ms` milliseconds; return what has come since the last tick (possibly nothing)."""
 
     def stop(self) -> None:
         """Detach and finish open requests; one last `tick(0)` then returns the rest. Idempotent."""
@@ -99,10 +99,10 @@ class Sink(Protocol):
         """What messages call it: the file's path, or `standard output`."""
 
     def write(self, event_type: str, frame: pl.DataFrame) -> None:
-        """Take the rows of one event type, columns as the model orders them; never called with an empty frame."""
+        """Take the rows of one event type, columns as the model orders them; never an empty frame."""
 
     def flush(self) -> None:
-        """Make all that was written visible to readers. Called at least once a second, also when nothing came."""
+        """Make all that was written visible. Called at least once a second, also when nothing came."""
 
     def close(self) -> None:
         """Finish the output. Idempotent."""

@@ -1,0 +1,93 @@
+"""The command line with a made-up source, in a process of its own: `python cli_fakes.py SCENARIO ARGS…`.
+
+SCENARIO is JSON: `rows` (rows per tick), `ticks` (ticks with rows), `lose` (events lost in the first tick),
+`hits`, `log` (a file for the calls that the source got), `tick_ms`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import universal_tracer.cli.run as run_module
+from universal_tracer.cli.app import main
+from universal_tracer.model.ports import Batches, Loss, PlannedHook
+
+
+class FakeSource:
+    tracer = "http"
+
+    def __init__(self, settings: dict[str, Any], scenario: dict[str, Any]) -> None:
+        self.settings, self.scenario = settings, scenario
+        self.ticks = 0
+        self.stopped = False
+        self.log("open", {key: settings[key] for key in ("filter", "pids", "names", "sampling_rate")})
+
+    def log(self, call: str, detail: Any = None) -> None:
+        if "log" in self.scenario:
+            with Path(self.scenario["log"]).open("a") as stream:
+                stream.write(json.dumps([call, detail]) + "\n")
+
+    def plan(self) -> list[PlannedHook]:
+        return [PlannedHook("http", "sock_send_length", "tp_btf", "the kernel has it", "0.1 us")]
+
+    def start(self) -> None:
+        self.log("start")
+
+    def add_target(self, pid: int) -> None:
+        self.log("add_target", pid)
+
+    def live_targets(self) -> list[int]:
+        return list(self.settings["pids"])
+
+    def tick(self, wait_ms: int) -> Batches:
+        time.sleep(min(wait_ms, self.scenario.get("tick_ms", 20)) / 1000)
+        self.ticks += 1
+        losses = (
+            [Loss("http", "ring_full", self.scenario["lose"])]
+            if self.ticks == 1 and "lose" in self.scenario
+            else []
+        )
+        has_rows = self.stopped or self.ticks <= self.scenario.get("ticks", 1)
+        frames = {"http": self.rows(self.scenario["rows"])} if has_rows and self.scenario.get("rows") else {}
+        return Batches(frames, losses, self.scenario.get("hits", {}), time.time_ns())
+
+    def rows(self, count: int) -> Any:
+        import polars as pl  # noqa: PLC0415  as late as a real source
+
+        return pl.DataFrame(
+            {
+                "timestamp": ["2026-01-01T00:00:00.000000Z"] * count,
+                "timestamp_ns": [1_767_225_600_000_000_000] * count,
+                "method": ["GET"] * count,
+                "path": [f"/{self.ticks}" for _ in range(count)],
+            }
+        )
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.log("stop")
+
+    def close(self) -> None:
+        self.log("close")
+
+
+def pretend(scenario: dict[str, Any]) -> None:
+    live = types.ModuleType("universal_tracer.sources.live")
+    live.open_http = lambda settings: FakeSource(settings, scenario)  # type: ignore[attr-defined]
+    sources = types.ModuleType("universal_tracer.sources")
+    sources.live = live  # type: ignore[attr-defined]
+    sys.modules["universal_tracer.sources"] = sources
+    sys.modules["universal_tracer.sources.live"] = live
+    run_module.require_privilege = lambda arguments: None  # type: ignore[assignment]
+    run_module.require_kernel = lambda: None  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    pretend(json.loads(sys.argv[1]))
+    sys.argv[1:] = sys.argv[2:]
+    main()
