@@ -31,8 +31,7 @@ struct http_settings {
 	__u32 self_pid;	     /* the tracer, never traced */
 	__u8 filter;	     /* trace `targets` only */
 	__u8 has_names;	     /* target_names is not empty */
-	__u8 has_bpf_loop;   /* the kernel knows bpf_loop (5.17) */
-	__u8 reserved;
+	__u8 reserved[2];
 	__u32 capture_bytes; /* per record */
 	__u32 head_bytes;    /* per message and direction before copying stops by itself */
 	__u64 sample_below;  /* a request is recorded when 32 random bits are below */
@@ -103,7 +102,10 @@ struct {
  */
 struct scratch {
 	struct record record;
-	char data[2 * CAPTURE_LIMIT];
+	union {
+		char data[2 * CAPTURE_LIMIT];
+		struct endpoints endpoints; /* of RECORD_OPEN */
+	};
 };
 
 enum scratch_slot { SCRATCH_RECEIVE = 0, SCRATCH_SEND = 1, SCRATCH_STATE = 2, SCRATCH_SLOTS = 3 };
@@ -217,7 +219,7 @@ static __always_inline void read_endpoints(struct sock *sk, struct endpoints *en
 static __always_inline bool announce(struct scratch *scratch, struct connection *connection, struct sock *sk,
 				     __u64 pid_tgid)
 {
-	struct endpoints *ends = (struct endpoints *)scratch->data;
+	struct endpoints *ends = &scratch->endpoints;
 
 	if (connection->announced)
 		return true;
@@ -373,38 +375,40 @@ static __always_inline bool holds_whole_head(const char *bytes, __u32 length)
 {
 	struct head_search search = {.bytes = bytes, .length = length};
 
-	if (!settings.has_bpf_loop)
-		return true;
 	bpf_loop(CAPTURE_LIMIT, search_step, &search, 0);
 	return search.newlines == 2;
 }
 
 /* The rest of an operation whose head did not fit into one record. */
-static __always_inline void emit_rest(struct scratch *scratch, struct connection *connection,
-				      const struct user_buffer *buffer, __u32 captured, __u32 total)
+struct rest {
+	struct scratch *scratch;
+	struct connection *connection;
+	__u64 base;
+	__u32 length;
+};
+
+static long emit_piece(__u32 index, struct rest *rest)
 {
-	struct user_buffer rest = {.base = buffer->base};
-	__u32 first = scratch->record.sequence;
+	struct scratch *scratch = rest->scratch;
+	struct user_buffer buffer = {.base = rest->base};
+	__u32 *budget = &rest->connection->budget[scratch->record.flags & RECORD_SENT];
+	__u32 want = rest->length < settings.capture_bytes ? rest->length : settings.capture_bytes;
 
-	for (__u32 piece = 1; piece < MAX_PIECES && captured < total; piece++) {
-		__u32 want = total - captured;
-
-		if (want > settings.capture_bytes)
-			want = settings.capture_bytes;
-		if (want > connection->budget[scratch->record.flags & RECORD_SENT])
-			want = connection->budget[scratch->record.flags & RECORD_SENT];
-		rest.base = buffer->base + captured;
-		want = want ? copy_user_buffer(scratch->data, want, &rest) : 0;
-		connection->budget[scratch->record.flags & RECORD_SENT] -= want;
-		scratch->record.sequence = first + captured;
-		scratch->record.length = want ? want : total - captured;
-		scratch->record.flags &= RECORD_SENT;
-		if (emit(scratch, want)) {
-			leave_out(connection);
-			return;
-		}
-		captured += scratch->record.length;
+	if (want > *budget)
+		want = *budget;
+	if (want)
+		want = copy_user_buffer(scratch->data, want, &buffer);
+	*budget -= want;
+	scratch->record.sequence += scratch->record.length;
+	scratch->record.length = want ? want : rest->length;
+	scratch->record.flags &= RECORD_SENT;
+	if (emit(scratch, want)) {
+		leave_out(rest->connection);
+		return 1;
 	}
+	rest->base += scratch->record.length;
+	rest->length -= scratch->record.length;
+	return rest->length == 0;
 }
 
 static __always_inline void emit_operation(struct scratch *scratch, struct connection *connection,
@@ -420,8 +424,11 @@ static __always_inline void emit_operation(struct scratch *scratch, struct conne
 		return;
 	}
 	connection->pending = 0;
-	if (continues)
-		emit_rest(scratch, connection, buffer, captured, length);
+	if (continues) {
+		struct rest rest = {scratch, connection, buffer->base + captured, length - captured};
+
+		bpf_loop(MAX_PIECES, emit_piece, &rest, 0);
+	}
 }
 
 static __always_inline void handle_transfer(struct sock *sk, int result, enum direction direction, bool is_tcp)

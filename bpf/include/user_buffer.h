@@ -131,6 +131,34 @@ static __always_inline bool find_user_buffer(struct task_struct *task, __u32 tid
 	}
 }
 
+/* One step of copy_user_buffer() over an array of ranges. */
+struct gathering {
+	char *to;
+	__u64 iovecs;
+	__u32 want;
+	__u32 done;
+};
+
+static long gather_step(__u32 index, struct gathering *gathering)
+{
+	struct user_iovec range;
+	__u32 done = gathering->done, piece;
+
+	if (done >= gathering->want || done >= CAPTURE_LIMIT)
+		return 1;
+	if (bpf_probe_read_user(&range, sizeof(range), (void *)(gathering->iovecs + index * sizeof(range))))
+		return 1;
+	piece = gathering->want - done;
+	if (range.length < piece)
+		piece = range.length;
+	if (piece > CAPTURE_LIMIT)
+		return 1;
+	if (piece && bpf_probe_read_user(gathering->to + done, piece, (void *)range.base))
+		return 1;
+	gathering->done = done + piece;
+	return 0;
+}
+
 /*
  * Copies up to `want` bytes of the buffer to `to`, which holds CAPTURE_LIMIT
  * bytes and as many again as slack, so that the verifier can bound each piece by itself.
@@ -138,33 +166,14 @@ static __always_inline bool find_user_buffer(struct task_struct *task, __u32 tid
  */
 static __always_inline __u32 copy_user_buffer(char *to, __u32 want, const struct user_buffer *buffer)
 {
-	__u32 done = 0;
+	struct gathering gathering = {.to = to, .iovecs = buffer->iovecs, .want = want};
 
 	if (want > CAPTURE_LIMIT)
-		want = CAPTURE_LIMIT;
-	if (!buffer->iovecs) {
-		if (bpf_probe_read_user(to, want, (void *)buffer->base))
-			return 0;
-		return want;
-	}
-	for (__u32 i = 0; i < MAX_IOVECS; i++) {
-		struct user_iovec range;
-		__u32 piece;
-
-		if (i >= buffer->iovec_count || done >= want)
-			break;
-		if (bpf_probe_read_user(&range, sizeof(range), (void *)(buffer->iovecs + i * sizeof(range))))
-			break;
-		piece = want - done;
-		if (range.length < piece)
-			piece = range.length;
-		if (piece > CAPTURE_LIMIT || done > CAPTURE_LIMIT)
-			break;
-		if (piece && bpf_probe_read_user(to + done, piece, (void *)range.base))
-			break;
-		done += piece;
-	}
-	return done;
+		return 0;
+	if (!buffer->iovecs)
+		return bpf_probe_read_user(to, want, (void *)buffer->base) ? 0 : want;
+	bpf_loop(buffer->iovec_count < MAX_IOVECS ? buffer->iovec_count : MAX_IOVECS, gather_step, &gathering, 0);
+	return gathering.done;
 }
 
 #endif

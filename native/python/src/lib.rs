@@ -1,8 +1,19 @@
-//! The Python module `universal_tracer._native`: glue around `universal_tracer_core`.
+//! The Python module `universal_tracer._native`: glue around `universal_tracer_core`, nothing else.
+//!
+//! Calls that wait or take over a millisecond release the interpreter lock.
+
+mod arrow;
+mod errors;
+mod session;
+mod settings;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", env!("CARGO_PKG_VERSION"))
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("NativeError", module.py().get_type::<errors::NativeError>())?;
+    module.add_class::<arrow::ArrowBatch>()?;
+    module.add_class::<session::HttpSession>()?;
+    module.add_class::<session::Tick>()
 }

@@ -1,0 +1,136 @@
+//! The thread that empties the ring: timed, with an early wake-up when the ring fills.
+//!
+//! The kernel wakes it only past half of the ring; otherwise it looks every
+//! [`DRAIN_INTERVAL`]. When columns pile up because nobody takes them, it stops
+//! reading: the ring fills, and the kernel leaves whole requests out and counts them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
+
+use crate::advice::AdviceTable;
+use crate::clock;
+use crate::decode::{Decoded, HttpDecoder};
+use crate::error::{Error, ErrorKind, Result};
+
+const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// Records taken from the ring before the columns' size is looked at again.
+const RECORDS_AT_ONCE: usize = 2048;
+/// Events held for a reader that is slow.
+const MAX_PENDING_EVENTS: usize = 16 * 1024;
+/// Events that make [`Shared::wait`] return before its time.
+const EARLY_EVENTS: usize = 8 * 1024;
+
+/// What the drain thread and the reader of columns share.
+pub(crate) struct Shared {
+    decoder: Mutex<HttpDecoder>,
+    progress: Condvar,
+    stop: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(decoder: HttpDecoder) -> Arc<Self> {
+        Arc::new(Self { decoder: Mutex::new(decoder), progress: Condvar::new(), stop: AtomicBool::new(false) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HttpDecoder> {
+        self.decoder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits up to `wait`, less when many events are ready, and takes what is there.
+    pub(crate) fn take(&self, wait: Duration) -> Decoded {
+        let until = Instant::now() + wait;
+        let mut decoder = self.lock();
+        while decoder.pending_events() < EARLY_EVENTS && !self.stop.load(Ordering::Acquire) {
+            let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                break;
+            };
+            decoder = self.progress.wait_timeout(decoder, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        decoder.take()
+    }
+
+    pub(crate) fn request_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.progress.notify_all();
+    }
+}
+
+/// Runs until [`Shared::request_stop`], then empties the ring for the last time.
+pub(crate) fn run(shared: &Arc<Shared>, ring: &MapHandle, mut advices: AdviceTable) -> Result<()> {
+    let buffer = Rc::new(RefCell::new(Batch::default()));
+    let ring = open_ring(ring, &buffer)?;
+    while !shared.stop.load(Ordering::Acquire) {
+        drain(shared, &ring, &buffer, &mut advices, MAX_PENDING_EVENTS);
+        wait_for_records(&ring);
+    }
+    drain(shared, &ring, &buffer, &mut advices, usize::MAX);
+    shared.lock().finish();
+    Ok(())
+}
+
+/// Records of one `consume`, back to back: decoding them under one lock keeps the lock's holder short.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn decode_into(&mut self, decoder: &mut HttpDecoder) {
+        let mut start = 0;
+        for &end in &self.ends {
+            decoder.record(&self.bytes[start..end]);
+            start = end;
+        }
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+fn open_ring(ring: &MapHandle, batch: &Rc<RefCell<Batch>>) -> Result<RingBuffer<'static>> {
+    let batch = Rc::clone(batch);
+    let failed = |error| Error::new(ErrorKind::Failed, "cannot read the kernel's ring", error, "run again");
+    let keep = move |record: &[u8]| {
+        batch.borrow_mut().push(record);
+        0
+    };
+    let mut builder = RingBufferBuilder::new();
+    builder.add(ring, keep).map_err(failed)?;
+    builder.build().map_err(failed)
+}
+
+fn drain(shared: &Shared, ring: &RingBuffer<'_>, batch: &RefCell<Batch>, advices: &mut AdviceTable, limit: usize) {
+    let mut decoder = shared.lock();
+    decoder.set_clock_offset(clock::unix_minus_monotonic_ns());
+    while decoder.pending_events() < limit {
+        let taken = ring.consume_raw_n(RECORDS_AT_ONCE);
+        batch.borrow_mut().decode_into(&mut decoder);
+        for update in decoder.policies() {
+            advices.give(update);
+        }
+        if taken <= 0 {
+            break;
+        }
+    }
+    decoder.advance(clock::monotonic_ns());
+    drop(decoder);
+    shared.progress.notify_all();
+}
+
+/// Sleeps for [`DRAIN_INTERVAL`] or until the kernel says that the ring passes half.
+fn wait_for_records(ring: &RingBuffer<'_>) {
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    let milliseconds = i32::try_from(DRAIN_INTERVAL.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the descriptor belongs to `ring`, and `event` has room for the one event asked for.
+    unsafe { libc::epoll_wait(ring.epoll_fd(), &raw mut event, 1, milliseconds) };
+}

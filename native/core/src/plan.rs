@@ -1,0 +1,75 @@
+//! Which hooks a run will use on this kernel, and why: "hook → adapter, why".
+//!
+//! `doctor` and `--dry-run` print the plan, a run executes it.
+
+use libbpf_rs::btf::{Btf, types::Typedef};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// One hook, how it is reached, and what it is expected to cost.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedHook {
+    pub tracer: &'static str,
+    /// The kernel's name of the place.
+    pub hook: &'static str,
+    pub adapter: &'static str,
+    pub why: &'static str,
+    pub cost: &'static str,
+    /// Name of the program in the object.
+    pub program: &'static str,
+}
+
+const TRANSFER_COST: &str = "below 1 µs per socket operation of a target, 0.1 µs per operation of others";
+const RARE: &str = "nothing between the events";
+
+/// Hooks of the HTTP tracer; the last ones follow the targets and are needed with a filter only.
+const HTTP_HOOKS: [PlannedHook; 7] = [
+    http_hook("sock_send_length", "handle_send", "the end of every send gives socket, bytes and sequence", TRANSFER_COST),
+    http_hook("sock_recv_length", "handle_receive", "the end of every receive gives socket, bytes and sequence", TRANSFER_COST),
+    http_hook("inet_sock_set_state", "handle_state", "begin, role and end of TCP connections", "1 µs per connection"),
+    http_hook("sched_process_fork", "handle_fork", "children of targets are targets", RARE),
+    http_hook("sched_process_exec", "handle_exec", "processes that are named later become targets", RARE),
+    http_hook("sched_process_exit", "handle_exit", "targets that end are forgotten", RARE),
+    http_hook("cgroup_attach_task", "handle_cgroup_move", "processes that enter a cgroup become targets", RARE),
+];
+
+const fn http_hook(
+    hook: &'static str,
+    program: &'static str,
+    why: &'static str,
+    cost: &'static str,
+) -> PlannedHook {
+    PlannedHook { tracer: "http", hook, adapter: "tp_btf", why, cost, program }
+}
+
+/// The HTTP tracer's hooks on this kernel.
+///
+/// # Errors
+/// [`ErrorKind::Kernel`] without BTF, or where a hook does not exist.
+pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
+    let btf = Btf::from_vmlinux().map_err(|error| {
+        Error::new(
+            ErrorKind::Kernel,
+            "this kernel describes no types of its own (BTF)",
+            format!("/sys/kernel/btf/vmlinux: {error}"),
+            "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (the standard kernels of the distributions since 2020)",
+        )
+    })?;
+    let hooks: Vec<_> = HTTP_HOOKS.into_iter().filter(|hook| filter || !hook.hook.contains("sched_") && !hook.hook.contains("cgroup_")).collect();
+    for planned in &hooks {
+        require_tracepoint(&btf, planned.hook)?;
+    }
+    Ok(hooks)
+}
+
+fn require_tracepoint(btf: &Btf<'_>, hook: &str) -> Result<()> {
+    if btf.type_by_name::<Typedef<'_>>(&format!("btf_trace_{hook}")).is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Kernel,
+        format!("this kernel has no tracepoint {hook}"),
+        "the HTTP tracer watches sockets there",
+        "run Linux 6.3 or newer",
+    ))
+}

@@ -1,0 +1,228 @@
+//! An HTTP tracing session: plan, open, configure, load, attach, drain, detach, in one owner.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
+
+use crate::advice::AdviceTable;
+use crate::clock;
+use crate::decode::{Decoded, HttpDecoder};
+use crate::drain::{self, Shared};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout;
+use crate::losses::{HIT_PLACES, LOSS_PLACES, read_counters};
+use crate::plan::{PlannedHook, plan_http};
+use crate::settings::{HttpSettings, KernelSettings};
+use crate::targets::Targets;
+use crate::verifier_log;
+
+/// NAME_LENGTH of `bpf/include/shared_maps.h`.
+const NAME_LENGTH: usize = 64;
+
+/// What came since the last tick.
+pub struct Tick {
+    pub decoded: Decoded,
+    /// (place, count), only where something was lost.
+    pub losses: Vec<(&'static str, u64)>,
+    /// (what, count since the start).
+    pub hits: Vec<(&'static str, u64)>,
+    /// Everything that ended before this Unix time is in this or an earlier tick.
+    pub complete_until_ns: i64,
+}
+
+/// A session; nothing is loaded before [`HttpSession::attach`].
+pub struct HttpSession {
+    settings: HttpSettings,
+    plan: Vec<PlannedHook>,
+    running: Option<Running>,
+    /// Columns and counters stay readable after the programs are gone.
+    shared: Option<Arc<Shared>>,
+    counters: Option<Counters>,
+}
+
+/// Everything that keeps programs in the kernel; dropping it detaches them.
+struct Running {
+    targets: Targets,
+    drain: JoinHandle<Result<()>>,
+    /// Before `object`: links go first.
+    links: Vec<Link>,
+    object: Object,
+}
+
+struct Counters {
+    losses: MapHandle,
+    hits: MapHandle,
+    told: [u64; LOSS_PLACES.len()],
+}
+
+impl HttpSession {
+    /// Plans on the running kernel and checks the object; attaches nothing.
+    pub fn new(settings: HttpSettings) -> Result<Self> {
+        let plan = plan_http(settings.filter)?;
+        layout::check(&settings.object_path)?;
+        Ok(Self { settings, plan, running: None, shared: None, counters: None })
+    }
+
+    pub fn plan(&self) -> &[PlannedHook] {
+        &self.plan
+    }
+
+    /// Loads, adds the targets, attaches every planned hook and starts to drain.
+    pub fn attach(&mut self) -> Result<()> {
+        verifier_log::capture();
+        let object = self.load()?;
+        let targets = Targets::new(map_handle(&object, "targets")?);
+        self.fill_filters(&object)?;
+        let shared = Shared::new(HttpDecoder::new(self.settings.decode.clone()));
+        let links = self.attach_programs(&object)?;
+        for &pid in &self.settings.pids {
+            targets.add(pid)?;
+        }
+        let ring = map_handle(&object, "events")?;
+        let advices = AdviceTable::map(&map_handle(&object, "advices")?)?;
+        self.counters = Some(Counters {
+            losses: map_handle(&object, "losses")?,
+            hits: map_handle(&object, "hits")?,
+            told: [0; LOSS_PLACES.len()],
+        });
+        let for_thread = Arc::clone(&shared);
+        let drain = std::thread::Builder::new()
+            .name("ut-drain".to_owned())
+            .spawn(move || drain::run(&for_thread, &ring, advices))
+            .map_err(|error| Error::new(ErrorKind::Failed, "cannot start a thread", error, "raise the limit of tasks"))?;
+        self.shared = Some(shared);
+        self.running = Some(Running { targets, drain, links, object });
+        Ok(())
+    }
+
+    /// Traces `pid` and its descendants from now on.
+    pub fn add_target(&self, pid: u32) -> Result<()> {
+        self.running()?.targets.add(pid)
+    }
+
+    /// Targets that still run.
+    pub fn live_targets(&self) -> Vec<u32> {
+        self.running.as_ref().map(|running| running.targets.alive()).unwrap_or_default()
+    }
+
+    /// Waits up to `wait` (less when many events are ready) for what came since the last tick.
+    pub fn tick(&mut self, wait: Duration) -> Result<Tick> {
+        let shared = self.shared.as_ref().ok_or_else(not_attached)?;
+        let decoded = shared.take(wait);
+        let (losses, hits) = self.counters.as_mut().ok_or_else(not_attached)?.read()?;
+        let complete_until_ns = clock::monotonic_ns().cast_signed() + clock::unix_minus_monotonic_ns();
+        Ok(Tick { decoded, losses, hits, complete_until_ns })
+    }
+
+    /// Detaches, empties the ring and finishes; a last [`HttpSession::tick`] returns the rest.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(running) = self.running.take() else {
+            return Ok(());
+        };
+        drop(running.links);
+        if let Some(shared) = &self.shared {
+            shared.request_stop();
+        }
+        let result = running.drain.join().unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Failed, "the decoder stopped unexpectedly", "a bug", "run again with -v and report it"))
+        });
+        drop(running.object);
+        result
+    }
+
+    fn running(&self) -> Result<&Running> {
+        self.running.as_ref().ok_or_else(not_attached)
+    }
+
+    fn load(&self) -> Result<Object> {
+        let what = "cannot load the HTTP tracer into the kernel";
+        let mut open = ObjectBuilder::default()
+            .open_file(&self.settings.object_path)
+            .map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))?;
+        self.configure(&mut open)?;
+        open.load().map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))
+    }
+
+    fn configure(&self, open: &mut OpenObject) -> Result<()> {
+        let kernel = KernelSettings::new(&self.settings);
+        for mut map in open.maps_mut() {
+            let name = map.name().to_string_lossy().into_owned();
+            let done = if name.ends_with(".rodata.settings") {
+                map.set_initial_value(&kernel.to_bytes())
+            } else if name == "events" {
+                map.set_max_entries(self.settings.ring_bytes)
+            } else {
+                Ok(())
+            };
+            done.map_err(|error| Error::new(ErrorKind::Failed, format!("cannot configure map {name}"), error, ""))?;
+        }
+        for mut program in open.progs_mut() {
+            let wanted = self.plan.iter().any(|hook| program.name() == hook.program);
+            program.set_autoload(wanted);
+        }
+        Ok(())
+    }
+
+    fn attach_programs(&self, object: &Object) -> Result<Vec<Link>> {
+        // the hooks that follow targets come first, so that no child is missed
+        self.plan
+            .iter()
+            .rev()
+            .map(|hook| {
+                let what = || format!("cannot attach to {} by {}", hook.hook, hook.adapter);
+                let program = object
+                    .progs_mut()
+                    .find(|program| program.name() == hook.program)
+                    .ok_or_else(|| Error::new(ErrorKind::Failed, what(), "no such program in the object", ""))?;
+                program.attach().map_err(|error| Error::from_bpf(what(), &error, &verifier_log::take()))
+            })
+            .collect()
+    }
+
+    fn fill_filters(&self, object: &Object) -> Result<()> {
+        let cgroups = map_handle(object, "target_cgroups")?;
+        for id in &self.settings.cgroup_ids {
+            insert(&cgroups, &id.to_ne_bytes())?;
+        }
+        let names = map_handle(object, "target_names")?;
+        for name in &self.settings.names {
+            // a comm is cut to 15 bytes by the kernel, an executable's name to our key's size
+            let bytes = name.as_bytes();
+            for length in [bytes.len().min(15), bytes.len().min(NAME_LENGTH - 1)] {
+                let mut key = [0; NAME_LENGTH];
+                key[..length].copy_from_slice(&bytes[..length]);
+                insert(&names, &key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Counters {
+    #[expect(clippy::type_complexity, reason = "two lists of named counts")]
+    fn read(&mut self) -> Result<(Vec<(&'static str, u64)>, Vec<(&'static str, u64)>)> {
+        let now = read_counters(&self.losses, &LOSS_PLACES)?;
+        let new = LOSS_PLACES.into_iter().zip(now.iter().zip(&self.told).map(|(now, told)| now - told));
+        let losses = new.filter(|(_, count)| *count > 0).collect();
+        self.told = now;
+        let hits = HIT_PLACES.into_iter().zip(read_counters(&self.hits, &HIT_PLACES)?).collect();
+        Ok((losses, hits))
+    }
+}
+
+fn not_attached() -> Error {
+    Error::new(ErrorKind::Failed, "the session is not attached", "attach() was not called or failed", "call attach() first")
+}
+
+fn insert(map: &MapHandle, key: &[u8]) -> Result<()> {
+    map.update(key, &[1], MapFlags::ANY)
+        .map_err(|error| Error::new(ErrorKind::Failed, "cannot fill a filter", error, "name fewer targets"))
+}
+
+fn map_handle(object: &Object, name: &str) -> Result<MapHandle> {
+    let missing = |cause: String| Error::new(ErrorKind::Failed, format!("cannot use map {name}"), cause, "install the package again");
+    let map = object.maps().find(|map| map.name() == name).ok_or_else(|| missing("not in the object".to_owned()))?;
+    MapHandle::try_from(&map).map_err(|error| missing(error.to_string()))
+}

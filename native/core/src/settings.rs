@@ -1,0 +1,88 @@
+//! What a run of the HTTP tracer is asked to do, and its kernel half.
+
+use crate::decode::DecodeSettings;
+
+/// Largest `max_payload_size`: CAPTURE_LIMIT of `bpf/http_tracer.bpf.c`.
+pub const CAPTURE_LIMIT: u32 = 4096;
+/// Bytes of a message's head that are copied at most, per direction.
+pub const HEAD_LIMIT: u32 = 64 * 1024;
+
+/// Settings of an HTTP session.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// The object file made from `bpf/http_tracer.bpf.c`.
+    pub object_path: std::path::PathBuf,
+    /// The tracer's own thread group, never traced.
+    pub self_pid: u32,
+    /// Trace only the targets below (empty lists: nobody yet); false = the whole machine.
+    pub filter: bool,
+    pub pids: Vec<u32>,
+    pub cgroup_ids: Vec<u64>,
+    pub names: Vec<String>,
+    /// Bytes per record, at most [`CAPTURE_LIMIT`].
+    pub max_payload_size: u32,
+    /// Share of requests to record, 0..=1.
+    pub sampling_rate: f64,
+    /// Size of the ring in bytes, a power of two.
+    pub ring_bytes: u32,
+    pub decode: DecodeSettings,
+}
+
+/// `struct http_settings` of `bpf/http_tracer.bpf.c`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KernelSettings {
+    self_pid: u32,
+    filter: u8,
+    has_names: u8,
+    reserved: [u8; 2],
+    capture_bytes: u32,
+    head_bytes: u32,
+    sample_below: u64,
+    ring_bytes: u64,
+}
+
+impl KernelSettings {
+    pub(crate) fn new(settings: &HttpSettings) -> Self {
+        Self {
+            self_pid: settings.self_pid,
+            filter: settings.filter.into(),
+            has_names: (!settings.names.is_empty()).into(),
+            reserved: [0; 2],
+            capture_bytes: settings.max_payload_size.min(CAPTURE_LIMIT),
+            head_bytes: HEAD_LIMIT,
+            sample_below: sample_below(settings.sampling_rate),
+            ring_bytes: settings.ring_bytes.into(),
+        }
+    }
+
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(size_of::<Self>());
+        bytes.extend(self.self_pid.to_ne_bytes());
+        bytes.extend([self.filter, self.has_names]);
+        bytes.extend(self.reserved);
+        bytes.extend(self.capture_bytes.to_ne_bytes());
+        bytes.extend(self.head_bytes.to_ne_bytes());
+        bytes.extend(self.sample_below.to_ne_bytes());
+        bytes.extend(self.ring_bytes.to_ne_bytes());
+        bytes
+    }
+}
+
+/// The bound below which 32 random bits must be for a request to be recorded.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the product lies in 0..=2^32")]
+fn sample_below(rate: f64) -> u64 {
+    (rate.clamp(0.0, 1.0) * 4_294_967_296.0).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample_below;
+
+    #[test]
+    fn a_rate_of_one_records_everything() {
+        assert_eq!(sample_below(1.0), 1 << 32);
+        assert_eq!(sample_below(0.0), 0);
+        assert_eq!(sample_below(0.5), 1 << 31);
+    }
+}

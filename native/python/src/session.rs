@@ -1,0 +1,87 @@
+//! The session and its ticks.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use universal_tracer_core::session;
+
+use crate::arrow::ArrowBatch;
+use crate::errors::to_python;
+use crate::settings::http_settings;
+
+/// One run of the HTTP tracer; see `_native.pyi`.
+#[pyclass(frozen, module = "universal_tracer._native")]
+pub(crate) struct HttpSession(Mutex<session::HttpSession>);
+
+impl HttpSession {
+    fn lock(&self) -> MutexGuard<'_, session::HttpSession> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl HttpSession {
+    #[new]
+    fn new(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let settings = http_settings(settings)?;
+        let session = py.detach(|| session::HttpSession::new(settings)).map_err(to_python)?;
+        Ok(Self(Mutex::new(session)))
+    }
+
+    fn plan(&self) -> Vec<HashMap<&'static str, &'static str>> {
+        let row = |hook: &universal_tracer_core::plan::PlannedHook| {
+            HashMap::from([
+                ("tracer", hook.tracer),
+                ("hook", hook.hook),
+                ("adapter", hook.adapter),
+                ("why", hook.why),
+                ("cost", hook.cost),
+            ])
+        };
+        self.lock().plan().iter().map(row).collect()
+    }
+
+    fn attach(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.lock().attach()).map_err(to_python)
+    }
+
+    fn add_target(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
+        py.detach(|| self.lock().add_target(pid)).map_err(to_python)
+    }
+
+    fn live_targets(&self, py: Python<'_>) -> Vec<u32> {
+        py.detach(|| self.lock().live_targets())
+    }
+
+    fn tick(&self, py: Python<'_>, wait_ms: u64) -> PyResult<Tick> {
+        let tick = py.detach(|| self.lock().tick(Duration::from_millis(wait_ms))).map_err(to_python)?;
+        Ok(Tick {
+            http: tick.decoded.http.map(|batch| Py::new(py, ArrowBatch::new(batch))).transpose()?,
+            connection: tick.decoded.connection.map(|batch| Py::new(py, ArrowBatch::new(batch))).transpose()?,
+            losses: tick.losses,
+            hits: tick.hits.into_iter().collect(),
+            complete_until_ns: tick.complete_until_ns,
+        })
+    }
+
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.lock().stop()).map_err(to_python)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.stop(py)
+    }
+}
+
+/// What was decoded since the tick before.
+#[pyclass(frozen, get_all, module = "universal_tracer._native")]
+pub(crate) struct Tick {
+    http: Option<Py<ArrowBatch>>,
+    connection: Option<Py<ArrowBatch>>,
+    losses: Vec<(&'static str, u64)>,
+    hits: HashMap<&'static str, u64>,
+    complete_until_ns: i64,
+}

@@ -1,0 +1,51 @@
+//! A Python dict of settings as the core's struct; keys are documented in `_native.pyi`.
+
+use pyo3::exceptions::PyKeyError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use universal_tracer_core::decode::{DecodeSettings, PrivacySettings};
+use universal_tracer_core::settings::HttpSettings;
+
+fn get<T>(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<T>
+where
+    T: for<'a, 'py> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    item(dict, key)?.extract()
+}
+
+fn item<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyAny>> {
+    dict.get_item(key)?.ok_or_else(|| PyKeyError::new_err(key.to_owned()))
+}
+
+pub(crate) fn http_settings(dict: &Bound<'_, PyDict>) -> PyResult<HttpSettings> {
+    Ok(HttpSettings {
+        object_path: get(dict, "object_path")?,
+        self_pid: get(dict, "self_pid")?,
+        filter: get(dict, "filter")?,
+        pids: get(dict, "pids")?,
+        cgroup_ids: get(dict, "cgroup_ids")?,
+        names: get(dict, "names")?,
+        max_payload_size: get(dict, "max_payload_size")?,
+        sampling_rate: get(dict, "sampling_rate")?,
+        ring_bytes: get(dict, "ring_bytes")?,
+        decode: decode_settings(dict)?,
+    })
+}
+
+fn decode_settings(dict: &Bound<'_, PyDict>) -> PyResult<DecodeSettings> {
+    Ok(DecodeSettings {
+        correlation_timeout_ns: get(dict, "correlation_timeout_ns")?,
+        correlation_table_size: get(dict, "correlation_table_size")?,
+        privacy: privacy_settings(item(dict, "privacy")?.cast::<PyDict>()?)?,
+        ..DecodeSettings::default()
+    })
+}
+
+fn privacy_settings(dict: &Bound<'_, PyDict>) -> PyResult<PrivacySettings> {
+    Ok(PrivacySettings {
+        enable_pii_filtering: get(dict, "enable_pii_filtering")?,
+        mask_sensitive_headers: get(dict, "mask_sensitive_headers")?,
+        exclude_patterns: get(dict, "exclude_patterns")?,
+        max_payload_capture: get(dict, "max_payload_capture")?,
+    })
+}
