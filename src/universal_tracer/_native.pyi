@@ -1,0 +1,58 @@
+"""The native core. Only `sources` and `system` import it."""
+
+from typing import Literal
+
+__version__: str
+
+class NativeError(Exception):
+    """`args` are (what, cause, hint)."""
+
+    args: tuple[str, str, str]
+    kind: Literal["privilege", "kernel", "target", "failed"]
+
+class ArrowBatch:
+    """Rows by the Arrow PyCapsule interface: `polars.DataFrame(batch)` takes them over."""
+
+    def __len__(self) -> int: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+class Tick:
+    """What was decoded since the tick before."""
+
+    http: ArrowBatch | None
+    connection: ArrowBatch | None
+    losses: list[tuple[str, int]]
+    hits: dict[str, int]
+    complete_until_ns: int
+
+class HttpSession:
+    """One run of the HTTP tracer. Every method may raise NativeError."""
+
+    def __init__(self, settings: dict[str, object]) -> None:
+        """Plan; attach nothing.
+
+        Keys: object_path, self_pid, filter (bool), pids, cgroup_ids, names, max_payload_size (bytes),
+        sampling_rate (0..1), ring_bytes (a power of two), correlation_timeout_ns, correlation_table_size,
+        privacy {enable_pii_filtering, mask_sensitive_headers, exclude_patterns, max_payload_capture}.
+        """
+
+    def plan(self) -> list[dict[str, str]]:
+        """The hooks: tracer, hook, adapter, why, cost."""
+
+    def attach(self) -> None:
+        """Load, attach and begin to drain."""
+
+    def add_target(self, pid: int) -> None:
+        """Trace `pid`, its descendants and their children from now on."""
+
+    def live_targets(self) -> list[int]:
+        """Targets that still run."""
+
+    def tick(self, wait_ms: int) -> Tick:
+        """Wait up to `wait_ms` milliseconds, less when many events are ready."""
+
+    def stop(self) -> None:
+        """Detach and drain; one more `tick` returns the rest."""
+
+    def close(self) -> None:
+        """As `stop`; allowed at any time."""

@@ -1,0 +1,1 @@
+"""Where batches come from: the native session on this kernel."""

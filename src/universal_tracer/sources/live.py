@@ -1,0 +1,95 @@
+"""Tracers on the running kernel: the native session behind the `Source` port.
+
+The native module decodes; this one takes batches over as frames, without a copy, and gives errors their exit code.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from universal_tracer import _native
+from universal_tracer.model.errors import KernelError, PrivilegeError, RunFailedError, TargetError, TracerError
+from universal_tracer.model.ports import Batches, Loss, PlannedHook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_ERRORS: Final[Mapping[str, type[TracerError]]] = {
+    "privilege": PrivilegeError,
+    "kernel": KernelError,
+    "target": TargetError,
+    "failed": RunFailedError,
+}
+
+
+def open_http(settings: Mapping[str, object]) -> HttpSource:
+    """The HTTP tracer, planned and not yet attached.
+
+    `settings` as `_native.HttpSession` takes them. Raises TracerError where the kernel or the installation lacks something.
+    """
+    with _told_errors():
+        return HttpSource(_native.HttpSession(dict(settings)))
+
+
+class HttpSource:
+    """A Source; see `model.ports`."""
+
+    tracer: Final = "http"
+
+    def __init__(self, session: _native.HttpSession) -> None:
+        self._session = session
+
+    def plan(self) -> Sequence[PlannedHook]:
+        """See `Source`."""
+        return [PlannedHook(**hook) for hook in self._session.plan()]
+
+    def start(self) -> None:
+        """See `Source`."""
+        with _told_errors():
+            self._session.attach()
+
+    def add_target(self, pid: int) -> None:
+        """See `Source`."""
+        with _told_errors():
+            self._session.add_target(pid)
+
+    def live_targets(self) -> Sequence[int]:
+        """See `Source`."""
+        return self._session.live_targets()
+
+    def tick(self, wait_ms: int) -> Batches:
+        """See `Source`."""
+        with _told_errors():
+            tick = self._session.tick(wait_ms)
+        batches = {"http": tick.http, "connection": tick.connection}
+        return Batches(
+            frames={name: _frame(batch) for name, batch in batches.items() if batch is not None},
+            losses=[Loss(self.tracer, where, count) for where, count in tick.losses],
+            hits=tick.hits,
+            complete_until_ns=tick.complete_until_ns,
+        )
+
+    def stop(self) -> None:
+        """See `Source`."""
+        with _told_errors():
+            self._session.stop()
+
+    def close(self) -> None:
+        """See `Source`."""
+        self.stop()
+
+
+def _frame(batch: Any) -> pl.DataFrame:
+    return pl.DataFrame(batch)
+
+
+@contextmanager
+def _told_errors() -> Iterator[None]:
+    try:
+        yield
+    except _native.NativeError as error:
+        what, cause, hint = error.args
+        raise _ERRORS[error.kind](what, cause=cause, hint=hint) from error
