@@ -56,6 +56,8 @@ help: ## this list
 .PHONY: setup build ebpf demo
 
 setup: packages $(STAMPS)/module $(LAUNCHER) ## install what is missing, make .venv, build everything
+	# Under sudo and for other users the launcher leaves no compiled files in this tree: here they are.
+	$(BIN)/python -m compileall -q src
 
 build: setup ## build/universal-tracer: the launcher that runs from any directory and under sudo
 
