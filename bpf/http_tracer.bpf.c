@@ -100,7 +100,21 @@ struct {
  * Where a record is put together. One slot per hook: a program never interrupts
  * itself on a CPU (the kernel sees to that), but one may interrupt another.
  */
+struct operation {
+	struct user_buffer buffer;
+	__u32 length;	/* bytes that the call moved */
+	__u32 sequence; /* of the first of them */
+	__u32 want;	/* bytes worth copying */
+	__u32 captured; /* bytes copied to scratch.data */
+	__u32 direction;
+};
+
+/*
+ * The operation lies here and not on the stack, so that the verifier takes its
+ * members for unknown: paths that differ in them alone are followed once.
+ */
 struct scratch {
+	struct operation operation;
 	struct record record;
 	union {
 		char data[2 * CAPTURE_LIMIT];
@@ -130,7 +144,7 @@ static __always_inline long emit(struct scratch *scratch, __u32 captured)
 	if (captured > CAPTURE_LIMIT)
 		captured = CAPTURE_LIMIT;
 	scratch->record.captured = captured;
-	return bpf_ringbuf_output(&events, scratch, sizeof(struct record) + captured,
+	return bpf_ringbuf_output(&events, &scratch->record, sizeof(struct record) + captured,
 				  ring_passed(used, 2) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
@@ -411,11 +425,12 @@ static long emit_piece(__u32 index, struct rest *rest)
 	return rest->length == 0;
 }
 
-static __always_inline void emit_operation(struct scratch *scratch, struct connection *connection,
-					   const struct user_buffer *buffer, __u32 captured, __u32 length)
+static __always_inline void emit_operation(struct scratch *scratch, struct connection *connection)
 {
-	bool continues = captured && captured < length && captured == settings.capture_bytes && !buffer->iovecs &&
-			 connection->budget[scratch->record.flags & RECORD_SENT] &&
+	struct operation *operation = &scratch->operation;
+	__u32 captured = operation->captured, length = operation->length;
+	bool continues = captured && captured < length && captured == settings.capture_bytes &&
+			 !operation->buffer.iovecs && connection->budget[operation->direction & 1] &&
 			 !holds_whole_head(scratch->data, captured);
 
 	scratch->record.length = continues ? captured : length;
@@ -425,76 +440,108 @@ static __always_inline void emit_operation(struct scratch *scratch, struct conne
 	}
 	connection->pending = 0;
 	if (continues) {
-		struct rest rest = {scratch, connection, buffer->base + captured, length - captured};
+		struct rest rest = {scratch, connection, operation->buffer.base + captured, length - captured};
 
 		bpf_loop(MAX_PIECES, emit_piece, &rest, 0);
 	}
 }
 
-static __always_inline void handle_transfer(struct sock *sk, int result, enum direction direction, bool is_tcp)
+/* Finds the operation's bytes and how many of them are worth copying. */
+static __always_inline void locate(struct operation *operation, struct connection *connection, __u32 tid)
 {
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct user_buffer buffer = {};
-	struct connection *connection;
-	struct task_struct *task;
-	struct scratch *scratch;
-	__u32 length = result, sequence, want, peek, captured;
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 direction = operation->direction & 1, want = operation->length;
 
-	if (!is_target(pid_tgid >> 32))
-		return;
-	count_hit(HIT_OPERATIONS);
-	connection = get_connection(sk);
-	if (!connection || connection->policy == POLICY_OFF)
-		return;
-	sequence = first_sequence(sk, connection, is_tcp, direction, length);
-	if (connection->policy == POLICY_HTTP && direction != connection->request_direction)
-		connection->answered = 1;
-	if (connection->verdict == VERDICT_LEAVE_OUT &&
-	    (direction != connection->request_direction || !connection->answered))
-		return;
-	if (advised_to_skip(connection, direction))
-		return;
-	scratch = get_scratch(direction == SENT ? SCRATCH_SEND : SCRATCH_RECEIVE);
-	if (!scratch)
-		return;
 	if (connection->last_direction != direction) {
 		connection->last_direction = direction;
 		connection->budget[direction] = settings.head_bytes;
 	}
-	want = length < settings.capture_bytes ? length : settings.capture_bytes;
+	if (want > settings.capture_bytes)
+		want = settings.capture_bytes;
 	if (want > connection->budget[direction])
 		want = connection->budget[direction];
-	task = bpf_get_current_task_btf();
-	if ((task->flags & (PF_KTHREAD | PF_IO_WORKER)) || !find_user_buffer(task, (__u32)pid_tgid, length, &buffer))
+	operation->buffer.base = operation->buffer.iovecs = operation->buffer.iovec_count = 0;
+	if ((task->flags & (PF_KTHREAD | PF_IO_WORKER)) ||
+	    !find_user_buffer(task, tid, operation->length, &operation->buffer))
 		want = 0;
-	peek = want;
-	if (peek > PEEK_BYTES && (!connection->announced || settings.sample_below <= 0xffffffff))
-		peek = PEEK_BYTES;
-	captured = peek ? copy_user_buffer(scratch->data, peek, &buffer) : 0;
-	if (captured < peek)
+	operation->want = want;
+}
+
+static __always_inline void capture(struct scratch *scratch, __u32 want)
+{
+	struct operation *operation = &scratch->operation;
+
+	operation->captured = want ? copy_user_buffer(scratch->data, want, &operation->buffer) : 0;
+	if (operation->captured < want)
 		count_loss(LOSS_READ_FAULT);
-	if (!classify(connection, direction, scratch->data, captured)) {
-		disappoint(connection);
-		return;
-	}
+}
+
+/* A few bytes suffice where the operation may not be recorded after all. */
+static __always_inline __u32 bytes_to_judge_by(const struct operation *operation, const struct connection *connection)
+{
+	bool may_stop = !connection->announced || settings.sample_below <= 0xffffffff;
+
+	return may_stop && operation->want > PEEK_BYTES ? PEEK_BYTES : operation->want;
+}
+
+static __always_inline void record_operation(struct scratch *scratch, struct connection *connection, struct sock *sk,
+					     __u64 pid_tgid, bool is_tcp)
+{
+	struct operation *operation = &scratch->operation;
+
 	if (!connection->announced) {
 		if (!announce(scratch, connection, sk, pid_tgid)) {
 			leave_out(connection);
 			return;
 		}
 		count_hit(HIT_CONNECTIONS);
-		captured = 0; /* announce() used the buffer */
+		operation->captured = 0; /* announce() used the buffer */
 	}
-	if (captured < want)
-		captured = copy_user_buffer(scratch->data, want, &buffer);
-	connection->budget[direction] -= captured;
+	if (operation->captured < operation->want)
+		capture(scratch, operation->want);
+	connection->budget[operation->direction & 1] -= operation->captured;
 	begin_record(scratch, connection, RECORD_DATA);
 	name_task(&scratch->record, connection, pid_tgid);
-	scratch->record.sequence = sequence;
-	scratch->record.flags = connection->pending | (direction == SENT ? RECORD_SENT : 0);
+	scratch->record.sequence = operation->sequence;
+	scratch->record.flags = connection->pending | (operation->direction == SENT ? RECORD_SENT : 0);
 	if (is_tcp)
 		read_tcp_figures(&scratch->record, sk);
-	emit_operation(scratch, connection, &buffer, captured, length);
+	emit_operation(scratch, connection);
+}
+
+/* Whether the present exchange is left out and this operation cannot begin a new one. */
+static __always_inline bool is_left_out(struct connection *connection, enum direction direction)
+{
+	if (connection->policy == POLICY_HTTP && direction != connection->request_direction)
+		connection->answered = 1;
+	return connection->verdict == VERDICT_LEAVE_OUT &&
+	       (direction != connection->request_direction || !connection->answered);
+}
+
+static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum direction direction, bool is_tcp)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct connection *connection;
+	struct scratch *scratch;
+
+	if (!is_target(pid_tgid >> 32))
+		return;
+	count_hit(HIT_OPERATIONS);
+	connection = get_connection(sk);
+	scratch = get_scratch(direction == SENT ? SCRATCH_SEND : SCRATCH_RECEIVE);
+	if (!connection || !scratch || connection->policy == POLICY_OFF)
+		return;
+	scratch->operation.length = length;
+	scratch->operation.direction = direction;
+	scratch->operation.sequence = first_sequence(sk, connection, is_tcp, direction, length);
+	if (is_left_out(connection, direction) || advised_to_skip(connection, direction))
+		return;
+	locate(&scratch->operation, connection, (__u32)pid_tgid);
+	capture(scratch, bytes_to_judge_by(&scratch->operation, connection));
+	if (classify(connection, direction, scratch->data, scratch->operation.captured))
+		record_operation(scratch, connection, sk, pid_tgid, is_tcp);
+	else
+		disappoint(connection);
 }
 
 /* A step in a connection's life that carries no bytes; told only where userspace knows the connection. */
