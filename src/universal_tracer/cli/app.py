@@ -13,6 +13,7 @@ import click
 from universal_tracer.cli.root import PROGRAM, root
 from universal_tracer.cli.usage import usage_error
 from universal_tracer.model.errors import ExitCode, OutputError, RunFailedError, TracerError
+from universal_tracer.system.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def _report(told: TracerError, raised: Exception, *, with_traceback: bool) -> in
     if with_traceback:
         traceback.print_exception(raised)
     try:
-        print("\n".join(told.lines()), file=sys.stderr, flush=True)  # noqa: T201  the one place that prints errors
+        print("\n".join(map(visible, told.lines())), file=sys.stderr, flush=True)  # noqa: T201  the one place that prints errors
     except OSError:
         # Nobody listens; the exit code still tells.
         _redirect_to_null(2)

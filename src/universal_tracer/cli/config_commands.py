@@ -10,7 +10,6 @@ import click
 from universal_tracer.cli.flags import options
 from universal_tracer.cli.help import GroupedHelp
 from universal_tracer.cli.root import config_option, settings_from
-from universal_tracer.config.settings import load_settings
 from universal_tracer.model.errors import UsageError
 
 _FILE = click.Path(path_type=Path)
@@ -25,6 +24,8 @@ def config() -> None:
 @click.argument("file", type=_FILE)
 def check(file: Path) -> None:
     """Say whether FILE is a valid configuration; all faults at once."""
+    from universal_tracer.config.settings import load_settings  # noqa: PLC0415  --help does without the tree
+
     load_settings(file)
     click.echo(f"{file}: valid")
 

@@ -30,10 +30,11 @@ def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, .
         return available
     impossible = [event for event in named if event not in available]
     if impossible:
+        possible = [event for event in named if event in available] or available
         raise UsageError(
             f"nothing makes {impossible[0]!r} events{did_you_mean(impossible[0], available)}",
             cause=f"what runs ({', '.join(tracer.name for tracer in tracers)}) makes {', '.join(available)}",
-            hint=f"--events {','.join(event for event in named if event in available) or available[0]}",
+            hint=f"universal-tracer --events {','.join(possible)}",
         )
     return tuple(dict.fromkeys(named))
 
@@ -58,7 +59,7 @@ def standard_output(settings: Settings) -> StandardOutput:
     is_terminal = os.isatty(_STDOUT)
     chosen = to_stdout or settings.config.output.format or _default_format(is_terminal, bool(targets))
     color = settings.config.run.color and is_terminal and not _is_plain_environment()
-    return StandardOutput(chosen, is_terminal, color)
+    return StandardOutput(chosen, is_terminal, color, settings.config.output.events)
 
 
 def _is_plain_environment() -> bool:

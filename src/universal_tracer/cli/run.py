@@ -38,8 +38,8 @@ _HOOKS_NAMED: Final = 4
 
 def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     """Trace until something ends it. Raises TracerError for everything that goes wrong."""
+    require_available(settings.config, settings.origins, TRACERS)
     tracers = chosen_tracers(settings)
-    require_available(settings.config, settings.origins)
     events = chosen_events(settings, tracers)
     require_privilege(sys.argv[1:])
     require_kernel()

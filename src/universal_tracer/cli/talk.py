@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from universal_tracer.system.terminal import visible
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,7 +47,7 @@ class Talk:
         # One write per line, not through a buffer: lines of the traced command stand between ours. Where
         # standard error is closed nobody listens, and the exit code still tells how it ended.
         with suppress(OSError):
-            os.write(_STDERR, (line + "\n").encode(errors="backslashreplace"))
+            os.write(_STDERR, (visible(line) + "\n").encode(errors="backslashreplace"))
 
 
 def summary_lines(summary: RunSummary) -> list[str]:

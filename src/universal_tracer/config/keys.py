@@ -183,11 +183,8 @@ def check(kind: Kind, value: Any) -> tuple[Any, str | None]:
         converted = msgspec.convert(value, kind.annotation, dec_hook=_convert_amount)
     except (msgspec.ValidationError, ValueError, RecursionError):
         return None, _refusal(kind, value)
-    for alternative in kind.alternatives:
-        complaint = _beyond_bounds(alternative, converted)
-        if complaint is not None:
-            return None, complaint
-    return converted, None
+    complaint = _out_of_bounds(kind, converted)
+    return (converted, None) if complaint is None else (None, complaint)
 
 
 def _convert_amount(cls: type, value: Any) -> Any:
@@ -202,6 +199,15 @@ def _convert_amount(cls: type, value: Any) -> Any:
 def _refusal(kind: Kind, value: Any) -> str:
     meant = did_you_mean(value, kind.choices) if isinstance(value, str) and kind.choices else ""
     return f"must be {kind.wanted}, not {shown(value)}{meant}"
+
+
+def _out_of_bounds(kind: Kind, value: Any) -> str | None:
+    """What is wrong with a value of the right type, or with the first such element of a list."""
+    if isinstance(value, tuple) and kind.element is not None:
+        complaints = (_out_of_bounds(kind.element, item) for item in value)
+    else:
+        complaints = (_beyond_bounds(alternative, value) for alternative in kind.alternatives)
+    return next((complaint for complaint in complaints if complaint is not None), None)
 
 
 def _beyond_bounds(kind: Kind, value: Any) -> str | None:

@@ -9,7 +9,7 @@ from universal_tracer.config.outputs import OutputTarget, parse_output
 from universal_tracer.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from universal_tracer.config.tree import Config
 
@@ -70,14 +70,28 @@ _NOT_YET = (
 )
 
 
-def require_available(config: Config, origins: Mapping[str, str]) -> None:
-    """Raises ConfigError where the configuration asks for what this build lacks, rather than ignore it."""
-    faults = []
-    for dotted in _NOT_YET:
-        section, _, name = dotted.partition(".")
-        if getattr(getattr(config, section), name) not in (None, False, ()):
-            faults.append(_told(origins, dotted, "this version cannot do that yet"))
+def require_available(config: Config, origins: Mapping[str, str], tracers: Collection[str]) -> None:
+    """Raises ConfigError where the configuration asks for what this build lacks, rather than ignore it.
+
+    `tracers` are the names of those that this build has.
+    """
+    faults = [
+        _told(origins, dotted, "this version cannot do that yet")
+        for dotted in _NOT_YET
+        if _value(config, dotted) not in (None, False, ())
+    ]
+    faults += [
+        _told(origins, "run.tracers", f"this version has no {name} tracer yet")
+        for name in config.run.tracers or ()
+        if name not in tracers
+    ]
     if faults:
         raise ConfigError(
             "the configuration asks for what this version lacks", faults, hint="leave these keys out"
         )
+
+
+def _value(config: Config, dotted: str) -> object:
+    section, _, name = dotted.partition(".")
+    value: object = getattr(getattr(config, section), name)
+    return value
