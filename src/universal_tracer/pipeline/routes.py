@@ -24,7 +24,7 @@ class BoundRoutes:
         """Frames without both `service` and `route` pass as they are; a null route stays null."""
         if not {"service", "route"} <= set(frame.columns):
             return frame
-        distinct = frame.select("service", "route").unique().drop_nulls("route")
+        distinct = frame.select("service", "route").unique(maintain_order=True).drop_nulls("route")
         refused = [pair for pair in distinct.iter_rows() if not self._admit(*pair)]
         if not refused:
             return frame

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from universal_tracer.model.json_lines import json_lines
-from universal_tracer.system.files import CLOSED, overwrite, write_whole
+from universal_tracer.system.file_end import FileEnd
+from universal_tracer.system.files import CLOSED, write_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,10 +17,9 @@ _END = b"\n]\n"
 
 
 class JsonSink:
-    """A file that is a valid array after every write: one call puts new rows and a new end over the old end.
+    """A file that is a valid array after every write, whenever the tracer is killed.
 
-    A tracer that is killed between two calls leaves a valid file behind. So does one that is killed within a
-    call, but for the kernel giving up a write half-way: it may, between two pages.
+    New rows and the array's new end take the place of its old end in one step; see `system.file_end`.
     """
 
     def __init__(self, name: str, descriptor: int) -> None:
@@ -27,6 +27,7 @@ class JsonSink:
         self._name = name
         self._descriptor = descriptor
         write_whole(descriptor, _BEGIN + _END)
+        self._file_end = FileEnd(descriptor)
         self._end = len(_BEGIN)
         self._separator = b"\n"
 
@@ -38,7 +39,7 @@ class JsonSink:
         """Raises OSError; the file is then valid and lacks the rows that did not fit."""
         for text in json_lines(frame):
             rows = memoryview(text.replace(b"\n", b",\n"))[: -len(b",\n")]
-            overwrite(self._descriptor, (self._separator, rows, _END), self._end, undo=_END)
+            self._file_end.replace((self._separator, rows, _END), self._end, old=_END)
             self._end += len(self._separator) + len(rows)
             self._separator = b",\n"
 
@@ -46,6 +47,7 @@ class JsonSink:
         """Nothing is held back."""
 
     def close(self) -> None:
+        self._file_end.close()
         if self._descriptor != CLOSED:
             os.close(self._descriptor)
         self._descriptor = CLOSED

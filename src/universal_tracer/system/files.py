@@ -9,9 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
-
 
 CLOSED = -1
 """What holders of a descriptor keep once they have closed it; the kernel refuses it."""
@@ -57,23 +55,3 @@ def _take_back(descriptor: int, size: int) -> None:
         if is_regular(descriptor) and os.lseek(descriptor, 0, os.SEEK_CUR) == end:
             os.ftruncate(descriptor, end - size)
             os.lseek(descriptor, end - size, os.SEEK_SET)
-
-
-def overwrite(descriptor: int, parts: Sequence[bytes | memoryview], start: int, *, undo: bytes) -> None:
-    """Write `parts` from offset `start` of a regular file on, in one call where the kernel takes them whole.
-
-    Where it does not (a full disk), `undo`, which stood there before as the file's end, is put back and
-    OSError raised.
-    """
-    try:
-        done = os.pwritev(descriptor, parts, start)
-        rest = b"".join(parts)[done:] if done < sum(map(len, parts)) else b""
-        while rest:
-            written = os.pwrite(descriptor, rest, start + done)
-            done, rest = done + written, rest[written:]
-    except OSError:
-        with contextlib.suppress(OSError):  # the error that matters is the writer's
-            # Not shorter: the blocks that `undo` needs must stay allocated on a full disk.
-            os.ftruncate(descriptor, start + len(undo))
-            os.pwrite(descriptor, undo, start)
-        raise
