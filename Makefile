@@ -21,7 +21,6 @@ PYTEST_ARGS ?=
 # One cargo target folder per lock file, shared by all clones of a user: a fresh clone builds in seconds.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/universal-tracer
 export CARGO_TARGET_DIR ?= $(CACHE)/target-$(shell sha256sum native/Cargo.lock | cut -c1-12)
-CARGO_LOCK = mkdir -p "$(CARGO_TARGET_DIR)" && flock "$(CARGO_TARGET_DIR).lock"
 
 export VIRTUAL_ENV := $(CURDIR)/.venv
 BIN := $(VIRTUAL_ENV)/bin
@@ -73,7 +72,7 @@ test: lint test-native ## everything: lints, Rust tests, Python tests (root, for
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 test-native: setup ## the Rust tests
-	$(CARGO_LOCK) $(CARGO) test $(MANIFEST) --workspace
+	scripts/in-target $(CARGO) test $(MANIFEST) --workspace
 
 test-unit: setup ## the Python tests that need no root
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests/unit $(PYTEST_ARGS)
@@ -94,7 +93,7 @@ lint-python: setup
 
 lint-native: setup
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
-	$(CARGO_LOCK) $(CARGO) clippy $(MANIFEST) --workspace --all-targets -- -D warnings
+	scripts/in-target $(CARGO) clippy $(MANIFEST) --workspace --all-targets -- -D warnings
 
 lint-scripts: packages
 	shellcheck .ci/run $$(grep -lE '^#!.*\bbash$$' scripts/*)
@@ -105,7 +104,7 @@ fmt: setup ## format all code
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all
 
 bench: setup ## measure; what it says is collected in docs/BENCHMARKS.md
-	$(CARGO_LOCK) $(CARGO) bench $(MANIFEST) --package universal_tracer_core
+	scripts/in-target $(CARGO) bench $(MANIFEST) --package universal_tracer_core
 	for script in $(wildcard benchmarks/bench_*.py); do $(BIN)/python "$$script"; done
 
 ##@ Release
@@ -113,7 +112,7 @@ bench: setup ## measure; what it says is collected in docs/BENCHMARKS.md
 
 wheel: setup ## dist/*.whl, optimised at link time, tagged with the oldest C library it runs on
 	rm -rf dist
-	$(CARGO_LOCK) $(BIN)/maturin build --locked --profile wheel --auditwheel check --out dist
+	scripts/in-target $(BIN)/maturin build --locked --profile wheel --auditwheel check --out dist
 	$(BIN)/auditwheel show dist/*.whl
 
 lock: ## write requirements-dev.lock and native/Cargo.lock anew
@@ -166,11 +165,11 @@ build/%.o: bpf/%.bpf.c $(BPF_HEADERS) $(STAMPS)/libbpf-headers $(STAMPS)/arch-$(
 
 $(STAMPS)/module: $(STAMPS)/venv $(CARGO_FILES) $(CORE_SOURCES) pyproject.toml $(BPF_PROGRAMS:%=build/%.o) | rust
 	echo "building the native module (minutes when it is the first time)"
-	$(CARGO_LOCK) env PATH="$(BIN):$$PATH" pip install --quiet --no-deps --no-build-isolation --editable .
+	scripts/in-target env PATH="$(BIN):$$PATH" pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(LAUNCHER): $(CARGO_FILES) $(wildcard native/launcher/src/*.rs) | packages rust
 	echo "building the launcher"
-	$(CARGO_LOCK) $(CARGO) rustc $(MANIFEST) --release --package universal_tracer_launcher -- \
+	scripts/in-target $(CARGO) rustc $(MANIFEST) --release --package universal_tracer_launcher -- \
 	    -C target-feature=+crt-static
 	install -m 755 "$(CARGO_TARGET_DIR)/release/universal-tracer" $@
