@@ -22,6 +22,7 @@ struct Word {
 }
 
 /// Whether this process has capabilities, because of its file, that its caller had not.
+/// Security modules mark programs as secure, too: that alone means nothing. Root has all anyway.
 /// A file with the set-user-id bit is refused: it would give much more than capabilities.
 pub(crate) fn gained_from_file() -> Result<bool, Problem> {
     // SAFETY: these calls have no pointers.
@@ -38,20 +39,26 @@ pub(crate) fn gained_from_file() -> Result<bool, Problem> {
             "chmod u-s on it, then setcap, see universal-tracer doctor",
         ));
     }
-    Ok(secure != 0)
+    Ok(secure != 0 && real != 0 && !permitted()?.is_empty())
+}
+
+fn permitted() -> Result<Vec<libc::c_ulong>, Problem> {
+    let words = read().map_err(refused_by_kernel)?;
+    Ok(numbers(words.map(|word| word.permitted)).collect())
+}
+
+fn refused_by_kernel(error: io::Error) -> Problem {
+    Problem::refused(format!("the kernel says: {error}"), "sudo universal-tracer")
 }
 
 /// Makes all permitted capabilities ambient, so that they survive the `execve` of the interpreter.
 pub(crate) fn raise_ambient() -> Result<(), Problem> {
-    let failed = |error: io::Error| {
-        Problem::refused(format!("the kernel says: {error}"), "sudo universal-tracer")
-    };
-    let mut words = read().map_err(failed)?;
+    let mut words = read().map_err(refused_by_kernel)?;
     for word in &mut words {
         word.effective = word.permitted;
         word.inheritable = word.permitted;
     }
-    write(&words).map_err(failed)?;
+    write(&words).map_err(refused_by_kernel)?;
     for capability in numbers(words.map(|word| word.permitted)) {
         // SAFETY: the call takes numbers only.
         let result = unsafe {
@@ -64,7 +71,7 @@ pub(crate) fn raise_ambient() -> Result<(), Problem> {
             )
         };
         if result != 0 {
-            return Err(failed(io::Error::last_os_error()));
+            return Err(refused_by_kernel(io::Error::last_os_error()));
         }
     }
     Ok(())
