@@ -89,7 +89,7 @@ lint-python: setup
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy --no-error-summary
-	$(BIN)/lint-imports --no-timings >build/imports.log || { cat build/imports.log; exit 1; }
+	$(BIN)/lint-imports >build/imports.log || { cat build/imports.log; exit 1; }
 
 lint-native: setup
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
