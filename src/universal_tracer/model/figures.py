@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-_BUCKETS_PER_DOUBLING = 32
-_RELATIVE_WIDTH = 2 ** (1 / _BUCKETS_PER_DOUBLING)
+_BUCKETS_PER_DOUBLING = 64
 _SHORTEST_MS = 0.001
 _LONGEST_MS = 1e9
 _FIRST_SERVER_ERROR = 500
@@ -22,9 +21,9 @@ def has_failed() -> pl.Expr:
 
 @dataclass(slots=True)
 class LatencyHistogram:
-    """Counts in buckets that each are 2.2 % wider than the one before: percentiles are right within 1.1 %.
+    """Counts in buckets that each are 1.1 % wider than the one before: percentiles are right within 0.6 %.
 
-    From a microsecond to eleven days, so that there are at most 1276 buckets.
+    From a microsecond to eleven days, so that there are at most 2552 buckets.
     """
 
     counts: Counter[int] = field(default_factory=Counter)

@@ -7,12 +7,14 @@ is read.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from msgspec import Struct, field
 
 from universal_tracer.system.procfs import read_text
 
@@ -31,6 +33,8 @@ _SHAPES = (
 )
 _UNIT = re.compile(r"^(?!user@).+\.service$")
 
+T = TypeVar("T")
+
 _NAME_KEYS = ("io.kubernetes.cri.container-name", "io.kubernetes.container.name", "nerdctl/name")
 _POD_KEYS = ("io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name")
 _NAMESPACE_KEYS = ("io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace")
@@ -45,6 +49,24 @@ class Container:
     runtime: str | None = None
     pod: str | None = None
     namespace: str | None = None
+
+
+class _DockerSettings(Struct):
+    labels: dict[str, str] | None = field(name="Labels", default=None)
+
+
+class _DockerContainer(Struct):
+    name: str | None = field(name="Name", default=None)
+    settings: _DockerSettings | None = field(name="Config", default=None)
+
+
+class _Bundle(Struct):
+    annotations: dict[str, str] | None = None
+
+
+class _PodmanContainer(Struct):
+    id: str
+    names: list[str] | None = None
 
 
 @lru_cache(maxsize=1024)
@@ -74,13 +96,13 @@ def _named(container: Container, root: Path) -> Container:
 
 
 def _from_docker(container: Container, root: Path) -> Container | None:
-    config = _json(root / "var/lib/docker/containers" / container.id / "config.v2.json")
-    if not config:
+    config = _read(root / "var/lib/docker/containers" / container.id / "config.v2.json", _DockerContainer)
+    if config is None:
         return None
-    labels = (config.get("Config") or {}).get("Labels") or {}
+    labels = config.settings.labels or {} if config.settings else {}
     return replace(
         container,
-        name=labels.get("io.kubernetes.container.name") or str(config.get("Name", "")).lstrip("/") or None,
+        name=labels.get("io.kubernetes.container.name") or (config.name or "").lstrip("/") or None,
         runtime="docker",
         pod=labels.get("io.kubernetes.pod.name"),
         namespace=labels.get("io.kubernetes.pod.namespace"),
@@ -93,19 +115,17 @@ def _from_bundle(container: Container, root: Path) -> Container | None:
         ("containerd", f"run/containerd/io.containerd.runtime.v2.task/*/{container.id}/config.json"),
         ("cri-o", f"run/containers/storage/overlay-containers/{container.id}/userdata/config.json"),
     ):
-        annotations = next((_annotations(path) for path in _glob(root, pattern)), {})
-        name, pod, namespace = (
-            next((str(annotations[key]) for key in keys if annotations.get(key)), None)
-            for keys in (_NAME_KEYS, _POD_KEYS, _NAMESPACE_KEYS)
-        )
-        if name:
-            known = replace(container, runtime=container.runtime or runtime)
-            return replace(known, name=name, pod=pod, namespace=namespace)
+        for path in _glob(root, pattern):
+            bundle = _read(path, _Bundle)
+            annotations = bundle.annotations or {} if bundle else {}
+            name, pod, namespace = (
+                next((annotations[key] for key in keys if annotations.get(key)), None)
+                for keys in (_NAME_KEYS, _POD_KEYS, _NAMESPACE_KEYS)
+            )
+            if name:
+                known = replace(container, runtime=container.runtime or runtime)
+                return replace(known, name=name, pod=pod, namespace=namespace)
     return None
-
-
-def _annotations(path: Path) -> dict[str, Any]:
-    return (_json(path) or {}).get("annotations") or {}
 
 
 def _from_kubelet_log(container: Container, root: Path) -> Container | None:
@@ -120,9 +140,9 @@ def _from_kubelet_log(container: Container, root: Path) -> Container | None:
 def _from_podman(container: Container, root: Path) -> Container | None:
     storages = [root / "var/lib/containers/storage", *_glob(root, "home/*/.local/share/containers/storage")]
     for storage in storages if container.runtime == "podman" else ():
-        for known in _json(storage / "overlay-containers/containers.json") or []:
-            if known.get("id") == container.id and known.get("names"):
-                return replace(container, name=known["names"][0])
+        for known in _read(storage / "overlay-containers/containers.json", list[_PodmanContainer]) or []:
+            if known.id == container.id and known.names:
+                return replace(container, name=known.names[0])
     return None
 
 
@@ -133,9 +153,9 @@ def _glob(root: Path, pattern: str) -> Iterator[Path]:
         return
 
 
-def _json(path: Path) -> Any:
-    """The file's content, or None where there is none that can be read."""
+def _read(path: Path, kind: type[T]) -> T | None:
+    """The file's content, or None where there is none or it is not what runtimes write."""
     try:
-        return json.loads(read_text(path) or "null")
-    except ValueError:
+        return msgspec.json.decode(read_text(path) or "", type=kind)
+    except msgspec.DecodeError:
         return None

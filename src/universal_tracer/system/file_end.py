@@ -1,8 +1,8 @@
 """Replacing the end of a file in one step: a process that is killed leaves the old end or the new one.
 
-SIGKILL stops a `write` between two pages of the file. It does not stop a read from a memory file, and that can
-go straight into a mapping of the file. So blanks are written behind the end, where any part of them does no
-harm; then the whole new end is read over the old one and the blanks.
+SIGKILL stops a `write` between two pages of the file. It does not stop a read from a memory file, and that
+can go straight into a mapping of the file. So blanks are written behind the end, where any part of them does
+no harm; then the whole new end is read over the old one and the blanks.
 """
 
 from __future__ import annotations
