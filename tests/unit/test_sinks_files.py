@@ -305,6 +305,11 @@ def test_terminals_get_no_control_characters() -> None:
     assert json.loads(line)["path"] == "/\x1b[2J\x9b31m\x7f\r\n\x00é"
 
 
+def test_without_a_standard_output_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    open_one(tmp_path / "events.json", "json").close()
+
+
 def test_descriptors_are_not_inherited(tmp_path: Path) -> None:
     descriptor = open_for_writing(tmp_path / "file")
     assert not os.get_inheritable(descriptor)

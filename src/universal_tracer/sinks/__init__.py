@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from universal_tracer.model.ports import OutputFile, Sink, StandardOutput
 
 STDOUT_NAME = "standard output"
+_STDOUT = 1
 
 
 def open_sinks(files: Sequence[OutputFile], stdout: StandardOutput) -> list[Sink]:
@@ -62,14 +63,16 @@ def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
     from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
     from universal_tracer.sinks.table import TableSink  # noqa: PLC0415
 
-    descriptor = sys.stdout.fileno()
+    # None where the tracer was started with standard output closed.
+    descriptor = sys.stdout.fileno() if sys.stdout else _STDOUT
+    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
     match stdout.format:
         case "none":
             return []
         case "table":
             is_live = stdout.is_terminal and os.environ.get("TERM", "dumb") != "dumb"
-            is_unicode = sys.stdout.encoding.lower().startswith("utf")
-            style = Style(color=stdout.color and is_live, only_ascii=not is_unicode)
+            only_ascii = not encoding.lower().startswith("utf")
+            style = Style(color=stdout.color and is_live, only_ascii=only_ascii)
             terminal = Terminal(descriptor, style, is_live)
             with_connections = "connection" in (stdout.event_types or ())
             return [TableSink(STDOUT_NAME, terminal, with_connections=with_connections)]
