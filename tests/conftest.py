@@ -1,0 +1,35 @@
+"""Fixtures that several kinds of tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from harness.capability import need_command
+from harness.peers import uring_library
+from harness.traced import Traced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def uring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the io_uring helper library."""
+    return uring_library(tmp_path_factory.mktemp("uring"))
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
+    """Yield a process tree with a tracer on it, the same for a module's tests."""
+    with Traced(tmp_path_factory.mktemp("traced")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Go test service and client, built once per run."""
+    from harness.programs import build_go_program  # noqa: PLC0415  # only for the tests that use it
+
+    return build_go_program(need_command("go"))

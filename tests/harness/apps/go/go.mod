@@ -1,0 +1,3 @@
+module example.test/httpapp
+
+go 1.21

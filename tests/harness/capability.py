@@ -1,0 +1,51 @@
+"""What a test needs from the machine, and what happens where it is missing.
+
+Away from CI a missing capability skips the test and names what is missing. On CI (``CI=true``) everything
+that the suite needs is installed beforehand, so a missing capability is a failure there: a green run must
+mean that the tests ran.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+INSTALLED_COMMAND = REPOSITORY / ".venv" / "bin" / "universal-tracer"
+
+
+def on_ci() -> bool:
+    """Tell whether this run is CI's, where nothing may skip."""
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def missing(capability: str) -> NoReturn:
+    """End the test because *capability* is not to be had: a skip here, a failure on CI."""
+    reason = f"needs {capability}"
+    if on_ci():
+        pytest.fail(f"{reason}, which CI must have", pytrace=False)
+    pytest.skip(reason)
+
+
+def need_command(name: str) -> str:
+    """Return the path of the command *name*, or end the test."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/go/bin")
+    return found or missing(f"the command {name}")
+
+
+def need_root() -> None:
+    """End the test unless it may load BPF programs and make namespaces."""
+    if os.geteuid() != 0:
+        missing("root (BPF programs, namespaces)")
+
+
+def need_tracer() -> Path:
+    """Return the installed command, or end the test."""
+    need_root()
+    if not INSTALLED_COMMAND.exists():
+        missing(f"the installed command {INSTALLED_COMMAND} (make build)")
+    return INSTALLED_COMMAND
