@@ -1,7 +1,8 @@
 """The command line with a made-up source, in a process of its own: `python cli_fakes.py SCENARIO ARGS…`.
 
 SCENARIO is JSON: `rows` (rows per tick), `ticks` (ticks with rows), `lose` (events lost in the first tick),
-`hits`, `log` (a file for the calls that the source got), `tick_ms`.
+`hits`, `log` (a file for the calls that the source got), `tick_ms`, `stop_s` (how long stopping takes),
+`fails` (a call that raises), `privilege` (check for it).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import universal_tracer.cli.run as run_module
 from universal_tracer.cli.app import main
+from universal_tracer.model.errors import KernelError
 from universal_tracer.model.ports import Batches, Loss, PlannedHook
 
 
@@ -37,6 +39,11 @@ class FakeSource:
 
     def start(self) -> None:
         self.log("start")
+        self.fail_in("start")
+
+    def fail_in(self, call: str) -> None:
+        if self.scenario.get("fails") == call:
+            raise KernelError(f"cannot {call}", cause="it was told to fail", hint="tell it otherwise")
 
     def add_target(self, pid: int) -> None:
         self.log("add_target", pid)
@@ -45,6 +52,7 @@ class FakeSource:
         return list(self.settings["pids"])
 
     def tick(self, wait_ms: int) -> Batches:
+        self.fail_in("tick")
         time.sleep(min(wait_ms, self.scenario.get("tick_ms", 20)) / 1000)
         self.ticks += 1
         losses = (
@@ -71,6 +79,7 @@ class FakeSource:
     def stop(self) -> None:
         self.stopped = True
         self.log("stop")
+        time.sleep(self.scenario.get("stop_s", 0))
 
     def close(self) -> None:
         self.log("close")
@@ -83,8 +92,9 @@ def pretend(scenario: dict[str, Any]) -> None:
     sources.live = live  # type: ignore[attr-defined]
     sys.modules["universal_tracer.sources"] = sources
     sys.modules["universal_tracer.sources.live"] = live
-    run_module.require_privilege = lambda arguments: None  # type: ignore[assignment]
-    run_module.require_kernel = lambda: None  # type: ignore[assignment]
+    if not scenario.get("privilege"):
+        run_module.require_privilege = lambda arguments: None
+    run_module.require_kernel = lambda: None
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def test_a_bug_ends_in_three_lines_too(
     assert three_lines(capsys) == [
         "something went wrong that should not have",
         "KeyError: 'x\\ny'",
-        "run it again with -v and report what it prints",
+        "run it again with -v and report what it says",
     ]
     assert run_command_line(["-v"]) == 1
     assert "Traceback" in capsys.readouterr().err

@@ -39,13 +39,13 @@ def run_command_line(arguments: Sequence[str]) -> int:
         _abandon_stdout()
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001  the last resort: a bug, too, ends in three lines
-        told = _as_tracer_error(error)
-        with_traceback = _is_verbose(arguments) and told.exit_code == ExitCode.FAILED
-        return _report(told, error, with_traceback=with_traceback)
+        is_verbose = _is_verbose(arguments)
+        told = _as_tracer_error(error, is_verbose=is_verbose)
+        return _report(told, error, with_traceback=is_verbose and told.exit_code == ExitCode.FAILED)
     return int(code or ExitCode.OK)
 
 
-def _as_tracer_error(error: Exception) -> TracerError:
+def _as_tracer_error(error: Exception, *, is_verbose: bool) -> TracerError:
     if isinstance(error, TracerError):
         return error
     if isinstance(error, click.UsageError):
@@ -55,8 +55,8 @@ def _as_tracer_error(error: Exception) -> TracerError:
         return OutputError("cannot write to standard output", cause=os.strerror(error.errno), hint="df -h")
     return RunFailedError(
         "something went wrong that should not have",
-        cause=f"{type(error).__name__}: {error}".replace("\n", " "),
-        hint="run it again with -v and report what it prints",
+        cause=f"{type(error).__name__}: {error}",
+        hint="report it with the lines above" if is_verbose else "run it again with -v and report what it says",
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _STDOUT: Final = 1
+_ERASE_BELOW: Final = b"\r\x1b[J"
 
 
 def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, ...]:
@@ -64,7 +65,11 @@ def standard_output(settings: Settings) -> StandardOutput:
 
 def _is_plain_environment() -> bool:
     """Whether the user's environment asks for no colours, or names a terminal that has none."""
-    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "dumb") == "dumb"
+    return bool(os.environ.get("NO_COLOR")) or _is_dumb()
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "dumb") == "dumb"
 
 
 def require_stdout(stdout: StandardOutput) -> None:
@@ -75,6 +80,12 @@ def require_stdout(stdout: StandardOutput) -> None:
             cause="it is closed, or open for reading only",
             hint="--output http-events.json writes a file instead",
         )
+
+
+def leave_terminal(stdout: StandardOutput) -> None:
+    """After an end without warning: what stands below the cursor (a table's footer) is of no use any more."""
+    if stdout.format == "table" and stdout.is_terminal and not _is_dumb():
+        os.write(_STDOUT, _ERASE_BELOW)
 
 
 def _default_format(is_terminal: bool, has_files: bool) -> str:

@@ -9,12 +9,19 @@ import os
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from universal_tracer.cli.command import TracedCommand
 from universal_tracer.cli.endings import after, closed_stdout, ended_command, gone_pids, signalled
-from universal_tracer.cli.outputs import chosen_events, output_files, require_stdout, standard_output
+from universal_tracer.cli.outputs import (
+    chosen_events,
+    leave_terminal,
+    output_files,
+    require_stdout,
+    standard_output,
+)
 from universal_tracer.cli.preflight import own_command, require_kernel, require_privilege
 from universal_tracer.cli.session import Session
 from universal_tracer.cli.signals import StopSignals
@@ -74,6 +81,7 @@ class _Run:
         sources = [self._open(tracer) for tracer in self._tracers]
         files = output_files(self._settings, self._tracers)
         require_stdout(stdout)
+        self._signals.before_immediate_end.append(partial(leave_terminal, stdout))
         sinks: list[Sink] = import_module("universal_tracer.sinks").open_sinks(files, stdout)
         for sink in sinks:
             self._stack.callback(sink.close)
