@@ -42,6 +42,7 @@ const volatile struct http_settings settings SEC(".rodata.settings");
 #include "shared_maps.h"
 #include "targets.h"
 #include "user_buffer.h"
+#include "io_uring.h"
 #include "http_recognise.h"
 
 /* Maps */
@@ -122,7 +123,7 @@ struct scratch {
 	};
 };
 
-enum scratch_slot { SCRATCH_RECEIVE = 0, SCRATCH_SEND = 1, SCRATCH_STATE = 2, SCRATCH_SLOTS = 3 };
+enum scratch_slot { SCRATCH_RECEIVE = 0, SCRATCH_SEND = 1, SCRATCH_STATE = 2, SCRATCH_URING = 3, SCRATCH_SLOTS = 4 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -180,12 +181,10 @@ static __always_inline void name_task(struct record *record, struct connection *
 	}
 }
 
-static __always_inline void read_tcp_figures(struct record *record, struct sock *sk)
+static __always_inline void read_tcp_figures(struct record *record, struct tcp_sock *tcp)
 {
-	struct tcp_sock *tcp = (struct tcp_sock *)sk;
-
-	record->rtt_us = BPF_CORE_READ(tcp, srtt_us) >> 3;
-	record->retransmits = BPF_CORE_READ(tcp, total_retrans);
+	record->rtt_us = tcp->srtt_us >> 3;
+	record->retransmits = tcp->total_retrans;
 }
 
 static __always_inline void read_unix_path(struct sock *sk, struct endpoints *ends)
@@ -246,8 +245,13 @@ static __always_inline bool announce(struct scratch *scratch, struct connection 
 	ends->opened_ns = connection->opened_ns;
 	ends->cgroup = bpf_get_current_cgroup_id();
 	read_endpoints(sk, ends);
-	connection->announced = emit(scratch, sizeof(*ends)) == 0;
-	return connection->announced;
+	if (emit(scratch, sizeof(*ends))) {
+		leave_out(connection);
+		return false;
+	}
+	connection->announced = 1;
+	count_hit(HIT_CONNECTIONS);
+	return true;
 }
 
 static __always_inline struct connection *get_connection(struct sock *sk)
@@ -268,25 +272,26 @@ static __always_inline struct connection *get_connection(struct sock *sk)
 }
 
 /* A FIN that was read together with the last bytes has a sequence number of its own. */
-static __always_inline bool fin_was_read(struct sock *sk, struct tcp_sock *tcp, __u32 copied)
+static __always_inline bool fin_was_read(struct tcp_sock *tcp, __u32 copied)
 {
-	return (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN) && copied == BPF_CORE_READ(tcp, rcv_nxt);
+	struct sock *sk = (struct sock *)tcp;
+
+	return (sk->sk_shutdown & RCV_SHUTDOWN) && copied == tcp->rcv_nxt;
 }
 
-/* Sequence of the operation's first byte. */
-static __always_inline __u32 first_sequence(struct sock *sk, struct connection *connection, bool is_tcp,
+/* Sequence of the operation's first byte; `tcp` is null for a Unix socket, whose bytes are counted from the first sight. */
+static __always_inline __u32 first_sequence(struct tcp_sock *tcp, struct connection *connection,
 					    enum direction direction, __u32 length)
 {
-	struct tcp_sock *tcp = (struct tcp_sock *)sk;
 	__u32 end;
 
-	if (!is_tcp) { /* Unix sockets: bytes since the first sight */
+	if (!tcp) {
 		end = connection->next[direction] + length;
 	} else if (direction == SENT) {
-		end = BPF_CORE_READ(tcp, write_seq);
+		end = tcp->write_seq;
 	} else {
-		end = BPF_CORE_READ(tcp, copied_seq);
-		if (fin_was_read(sk, tcp, end))
+		end = tcp->copied_seq;
+		if (fin_was_read(tcp, end))
 			end--;
 	}
 	connection->next[direction] = end;
@@ -461,8 +466,7 @@ static __always_inline void locate(struct operation *operation, struct connectio
 	if (want > connection->budget[direction])
 		want = connection->budget[direction];
 	operation->buffer.base = operation->buffer.iovecs = operation->buffer.iovec_count = 0;
-	if ((task->flags & (PF_KTHREAD | PF_IO_WORKER)) ||
-	    !find_user_buffer(task, tid, operation->length, &operation->buffer))
+	if ((task->flags & PF_KTHREAD) || !find_user_buffer(task, tid, operation->length, &operation->buffer))
 		want = 0;
 	operation->want = want;
 }
@@ -484,28 +488,31 @@ static __always_inline __u32 bytes_to_judge_by(const struct operation *operation
 	return may_stop && operation->want > PEEK_BYTES ? PEEK_BYTES : operation->want;
 }
 
+static __always_inline void describe_operation(struct scratch *scratch, struct connection *connection,
+						struct tcp_sock *tcp, __u64 pid_tgid)
+{
+	begin_record(scratch, connection, RECORD_DATA);
+	name_task(&scratch->record, connection, pid_tgid);
+	scratch->record.sequence = scratch->operation.sequence;
+	scratch->record.flags = connection->pending | (scratch->operation.direction == SENT ? RECORD_SENT : 0);
+	if (tcp)
+		read_tcp_figures(&scratch->record, tcp);
+}
+
 static __always_inline void record_operation(struct scratch *scratch, struct connection *connection, struct sock *sk,
-					     __u64 pid_tgid, bool is_tcp)
+					     struct tcp_sock *tcp, __u64 pid_tgid)
 {
 	struct operation *operation = &scratch->operation;
 
 	if (!connection->announced) {
-		if (!announce(scratch, connection, sk, pid_tgid)) {
-			leave_out(connection);
+		if (!announce(scratch, connection, sk, pid_tgid))
 			return;
-		}
-		count_hit(HIT_CONNECTIONS);
 		operation->captured = 0; /* announce() used the buffer */
 	}
 	if (operation->captured < operation->want)
 		capture(scratch, operation->want);
 	connection->budget[operation->direction & 1] -= operation->captured;
-	begin_record(scratch, connection, RECORD_DATA);
-	name_task(&scratch->record, connection, pid_tgid);
-	scratch->record.sequence = operation->sequence;
-	scratch->record.flags = connection->pending | (operation->direction == SENT ? RECORD_SENT : 0);
-	if (is_tcp)
-		read_tcp_figures(&scratch->record, sk);
+	describe_operation(scratch, connection, tcp, pid_tgid);
 	emit_operation(scratch, connection);
 }
 
@@ -518,11 +525,44 @@ static __always_inline bool is_left_out(struct connection *connection, enum dire
 	       (direction != connection->request_direction || !connection->answered);
 }
 
+/* The bytes of a ring's operation are not known yet: roles come from the handshake, turns from the directions. */
+static __always_inline bool judge_unseen(struct connection *connection, enum direction direction)
+{
+	if (connection->policy == POLICY_UNKNOWN && connection->born != RECORD_LATE) {
+		connection->policy = POLICY_HTTP;
+		connection->request_direction = connection->born == RECORD_SERVER ? RECEIVED : SENT;
+	}
+	if (connection->policy == POLICY_HTTP && direction == connection->request_direction &&
+	    (connection->verdict == VERDICT_NONE || connection->answered))
+		judge(connection, direction);
+	return connection->verdict != VERDICT_LEAVE_OUT;
+}
+
+/* Leaves the operation to handle_uring_complete(), which knows its buffer. */
+static __always_inline void defer_operation(struct scratch *scratch, struct connection *connection, struct sock *sk,
+					    struct tcp_sock *tcp, __u64 pid_tgid)
+{
+	struct uring_key key = {(__u64)sk, (__u32)pid_tgid, scratch->operation.direction};
+	struct uring_operation waiting = {};
+
+	if (!judge_unseen(connection, scratch->operation.direction))
+		return;
+	if (!connection->announced && !announce(scratch, connection, sk, pid_tgid))
+		return;
+	describe_operation(scratch, connection, tcp, pid_tgid);
+	connection->pending = 0;
+	waiting.record = scratch->record;
+	waiting.record.length = scratch->operation.length;
+	waiting.want = waiting.record.length < settings.capture_bytes ? waiting.record.length : settings.capture_bytes;
+	bpf_map_update_elem(&uring_operations, &key, &waiting, BPF_ANY);
+}
+
 static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum direction direction, bool is_tcp)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct connection *connection;
 	struct scratch *scratch;
+	struct tcp_sock *tcp;
 
 	if (!is_target(pid_tgid >> 32))
 		return;
@@ -533,13 +573,18 @@ static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum 
 		return;
 	scratch->operation.length = length;
 	scratch->operation.direction = direction;
-	scratch->operation.sequence = first_sequence(sk, connection, is_tcp, direction, length);
+	tcp = is_tcp ? bpf_skc_to_tcp_sock(sk) : NULL;
+	scratch->operation.sequence = first_sequence(tcp, connection, direction, length);
 	if (is_left_out(connection, direction) || advised_to_skip(connection, direction))
 		return;
+	if (is_uring_operation(bpf_get_current_task_btf(), sk)) {
+		defer_operation(scratch, connection, sk, tcp, pid_tgid);
+		return;
+	}
 	locate(&scratch->operation, connection, (__u32)pid_tgid);
 	capture(scratch, bytes_to_judge_by(&scratch->operation, connection));
 	if (classify(connection, direction, scratch->data, scratch->operation.captured))
-		record_operation(scratch, connection, sk, pid_tgid, is_tcp);
+		record_operation(scratch, connection, sk, tcp, pid_tgid);
 	else
 		disappoint(connection);
 }
@@ -568,7 +613,7 @@ static __always_inline void handle_end_of_stream(struct sock *sk, bool is_tcp)
 
 	if (!is_target(bpf_get_current_pid_tgid() >> 32))
 		return;
-	if (!(BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN) && is_tcp)
+	if (!(sk->sk_shutdown & RCV_SHUTDOWN) && is_tcp)
 		return;
 	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	if (!connection || !connection->announced)
@@ -583,9 +628,9 @@ static __always_inline bool is_traced_stream(struct sock *sk, bool *is_tcp)
 	*is_tcp = family != AF_UNIX;
 	if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
 		return false;
-	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_type) != SOCK_STREAM)
+	if (sk->sk_type != SOCK_STREAM)
 		return false;
-	return family == AF_UNIX || BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol) == IPPROTO_TCP;
+	return family == AF_UNIX || sk->sk_protocol == IPPROTO_TCP;
 }
 
 /* Handlers */
@@ -619,7 +664,7 @@ int BPF_PROG(handle_state, struct sock *sk, int old, int state)
 		return 0;
 	}
 	bool reset = old == STATE_ESTABLISHED || old == STATE_CLOSE_WAIT || old == STATE_FIN_WAIT1 ||
-		     BPF_CORE_READ(sk, sk_err) == ECONNRESET;
+		     sk->sk_err == ECONNRESET;
 	tell(connection, RECORD_CLOSE, reset ? RECORD_RESET : 0, connection->next[SENT], connection->next[RECEIVED]);
 	connection->announced = 0;
 	connection->policy = POLICY_OFF;
@@ -647,6 +692,36 @@ int BPF_PROG(handle_send, struct sock *sk, int result, int flags)
 
 	if (result > 0 && is_traced_stream(sk, &is_tcp))
 		handle_transfer(sk, result, SENT, is_tcp);
+	return 0;
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(handle_uring_complete, struct io_ring_ctx *ring, void *request, struct io_uring_cqe *completion)
+{
+	struct uring_key key = {.tid = (__u32)bpf_get_current_pid_tgid()};
+	struct scratch *scratch = get_scratch(SCRATCH_URING);
+	struct io_kiocb *kiocb = request;
+	struct uring_operation *waiting;
+	struct user_buffer buffer = {};
+	__u32 captured = 0;
+
+	if (!request || !scratch || completion->res <= 0)
+		return 0;
+	key.sock = (__u64)sock_of_file(BPF_CORE_READ(kiocb, file));
+	waiting = bpf_map_lookup_elem(&uring_operations, &key);
+	if (!waiting) {
+		key.direction = SENT;
+		waiting = bpf_map_lookup_elem(&uring_operations, &key);
+	}
+	if (!waiting)
+		return 0;
+	scratch->record = waiting->record;
+	/* a completion of several operations at once begins elsewhere in the buffer: its bytes stay unknown */
+	if ((__u32)completion->res == waiting->record.length && find_uring_buffer(kiocb, &buffer))
+		captured = copy_user_buffer(scratch->data, waiting->want, &buffer);
+	if (emit(scratch, captured))
+		count_loss(LOSS_RING_FULL);
+	bpf_map_delete_elem(&uring_operations, &key);
 	return 0;
 }
 

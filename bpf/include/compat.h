@@ -12,9 +12,10 @@
 enum syscall_number {
 	NR_READ = 0, NR_WRITE = 1, NR_READV = 19, NR_WRITEV = 20,
 	NR_SENDTO = 44, NR_RECVFROM = 45, NR_SENDMSG = 46, NR_RECVMSG = 47,
-	NR_RECVMMSG = 299, NR_SENDMMSG = 307, NR_IO_URING_ENTER = 426,
+	NR_RECVMMSG = 299, NR_SENDMMSG = 307,
 };
 #define SYSCALL_NUMBER(regs) ((__s64)(regs)->orig_ax)
+#define SYSCALL_ARGUMENT_1(regs) ((regs)->di)
 #define SYSCALL_ARGUMENT_2(regs) ((regs)->si)
 #define SYSCALL_ARGUMENT_3(regs) ((regs)->dx)
 /* thread_info.status: a 32-bit call has other numbers, we do not read its arguments */
@@ -24,9 +25,10 @@ enum syscall_number {
 enum syscall_number {
 	NR_READ = 63, NR_WRITE = 64, NR_READV = 65, NR_WRITEV = 66,
 	NR_SENDTO = 206, NR_RECVFROM = 207, NR_SENDMSG = 211, NR_RECVMSG = 212,
-	NR_RECVMMSG = 243, NR_SENDMMSG = 269, NR_IO_URING_ENTER = 426,
+	NR_RECVMMSG = 243, NR_SENDMMSG = 269,
 };
 #define SYSCALL_NUMBER(regs) ((__s64)(regs)->syscallno)
+#define SYSCALL_ARGUMENT_1(regs) ((regs)->orig_x0)
 #define SYSCALL_ARGUMENT_2(regs) ((regs)->regs[1])
 #define SYSCALL_ARGUMENT_3(regs) ((regs)->regs[2])
 #define TIF_32BIT 22

@@ -19,6 +19,7 @@ struct inode;
 struct io_cmd_data;
 struct io_cqe;
 struct io_ring_ctx;
+struct io_uring_task;
 struct iov_iter;
 struct iovec;
 struct kernfs_node;
@@ -217,6 +218,7 @@ struct task_struct {
 	u64 start_boottime;
 	char comm[16];
 	struct files_struct *files;
+	struct io_uring_task *io_uring;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	struct css_set *cgroups;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Made by scripts/make-vmlinux from types.txt and Debian's linux-image-6.12.117+deb13-cloud-amd64; not edited by hand. */
+/* Made by scripts/make-vmlinux from types.txt and vmlinuz-6.12.117+deb13-cloud-amd64; not edited by hand. */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
 
@@ -21,6 +21,7 @@ struct inode;
 struct io_cmd_data;
 struct io_cqe;
 struct io_ring_ctx;
+struct io_uring_task;
 struct iov_iter;
 struct iovec;
 struct kernfs_node;
@@ -220,6 +221,7 @@ struct task_struct {
 	u64 start_boottime;
 	char comm[16];
 	struct files_struct *files;
+	struct io_uring_task *io_uring;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	struct css_set *cgroups;

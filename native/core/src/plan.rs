@@ -23,10 +23,11 @@ const TRANSFER_COST: &str = "below 1 µs per socket operation of a target, 0.1 �
 const RARE: &str = "nothing between the events";
 
 /// Hooks of the HTTP tracer; the last ones follow the targets and are needed with a filter only.
-const HTTP_HOOKS: [PlannedHook; 7] = [
+const HTTP_HOOKS: [PlannedHook; 8] = [
     http_hook("sock_send_length", "handle_send", "the end of every send gives socket, bytes and sequence", TRANSFER_COST),
     http_hook("sock_recv_length", "handle_receive", "the end of every receive gives socket, bytes and sequence", TRANSFER_COST),
     http_hook("inet_sock_set_state", "handle_state", "begin, role and end of TCP connections", "1 µs per connection"),
+    http_hook("io_uring_complete", "handle_uring_complete", "buffers of operations that io_uring carries", "below 1 µs per operation of io_uring"),
     http_hook("sched_process_fork", "handle_fork", "children of targets are targets", RARE),
     http_hook("sched_process_exec", "handle_exec", "processes that are named later become targets", RARE),
     http_hook("sched_process_exit", "handle_exit", "targets that end are forgotten", RARE),

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * Operations of io_uring: the registers of the present call say nothing about
+ * them, the request does. The socket hooks leave such an operation here, and
+ * io_uring_complete, which follows in the same thread and knows the user's
+ * buffer, turns it into a record. Nothing of this runs for threads without a ring.
+ */
+#ifndef UNIVERSAL_TRACER_IO_URING_H
+#define UNIVERSAL_TRACER_IO_URING_H
+
+#define MAX_PENDING_OPERATIONS 4096
+
+enum uring_opcode {
+	URING_READV = 1, URING_WRITEV = 2, URING_SENDMSG = 9, URING_RECVMSG = 10,
+	URING_READ = 22, URING_WRITE = 23, URING_SEND = 26, URING_RECV = 27,
+};
+
+struct uring_key {
+	__u64 sock;
+	__u32 tid;
+	__u32 direction;
+};
+
+/* An operation that waits for its completion. */
+struct uring_operation {
+	struct record record;
+	__u32 want;
+	__u32 reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_PENDING_OPERATIONS);
+	__type(key, struct uring_key);
+	__type(value, struct uring_operation);
+} uring_operations SEC(".maps");
+
+/* Meaningful where the file is a socket; compared with known sockets only. */
+static __always_inline struct sock *sock_of_file(struct file *file)
+{
+	struct socket *socket = BPF_CORE_READ(file, private_data);
+
+	return BPF_CORE_READ(socket, sk);
+}
+
+/* The socket behind the first argument of the present system call, or null. */
+static __always_inline struct sock *sock_of_call(struct task_struct *task)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	__u32 fd = SYSCALL_ARGUMENT_1(regs);
+	struct file *file = NULL;
+
+	if (fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + fd);
+	return file ? sock_of_file(file) : NULL;
+}
+
+/*
+ * Whether a ring carries this operation. A ring's work may also run at the end
+ * of an unrelated call of its thread, so the call must be one on this very socket.
+ */
+static __always_inline bool is_uring_operation(struct task_struct *task, struct sock *sk)
+{
+	if (task->flags & PF_IO_WORKER)
+		return true;
+	return task->io_uring && sock_of_call(task) != sk;
+}
+
+/* The buffer of a request; false: none that user memory holds in one known place. */
+static __always_inline bool find_uring_buffer(struct io_kiocb *request, struct user_buffer *buffer)
+{
+	struct io_sr_msg *message = (struct io_sr_msg *)request;
+	struct io_rw *transfer = (struct io_rw *)request;
+
+	switch (BPF_CORE_READ(request, opcode)) {
+	case URING_SEND:
+	case URING_RECV:
+		buffer->base = (__u64)BPF_CORE_READ(message, buf);
+		return true;
+	case URING_READ:
+	case URING_WRITE:
+		buffer->base = BPF_CORE_READ(transfer, addr);
+		return true;
+	case URING_READV:
+	case URING_WRITEV:
+		buffer->iovecs = BPF_CORE_READ(transfer, addr);
+		buffer->iovec_count = BPF_CORE_READ(transfer, len);
+		return true;
+	case URING_SENDMSG:
+	case URING_RECVMSG:
+		return from_message((__u64)BPF_CORE_READ(message, umsg), buffer);
+	default:
+		return false;
+	}
+}
+
+#endif
