@@ -34,8 +34,8 @@ BPF_PROGRAMS := $(patsubst bpf/%.bpf.c,%,$(wildcard bpf/*.bpf.c))
 BPF_HEADERS := $(wildcard bpf/include/*.h) bpf/vmlinux/$(ARCH)/vmlinux.h
 
 # A debug build is shared by lints and tests, a release build by all that is run.
-CARGO := cargo --quiet
-MANIFEST := --locked --manifest-path native/Cargo.toml
+CARGO := cargo
+MANIFEST := --quiet --locked --manifest-path native/Cargo.toml
 # The interpreter's path is the same for all clones; that of .venv would rebuild PyO3 in each.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYO3_PYTHON ?= $(shell scripts/find-python 2>/dev/null)
