@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from universal_tracer.cli.root import PROGRAM, root
-from universal_tracer.cli.usage import usage_error
 from universal_tracer.model.errors import ExitCode, OutputError, RunFailedError, TracerError
-from universal_tracer.system.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +46,8 @@ def _as_tracer_error(error: Exception, *, is_verbose: bool) -> TracerError:
     if isinstance(error, TracerError):
         return error
     if isinstance(error, click.UsageError):
+        from universal_tracer.cli.usage import usage_error  # noqa: PLC0415  only errors pay for it
+
         return usage_error(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT):
         _abandon_stdout()
@@ -56,12 +55,18 @@ def _as_tracer_error(error: Exception, *, is_verbose: bool) -> TracerError:
     return RunFailedError(
         "something went wrong that should not have",
         cause=f"{type(error).__name__}: {error}",
-        hint="report it with the lines above" if is_verbose else "run it again with -v and report what it says",
+        hint="report it with the lines above"
+        if is_verbose
+        else "run it again with -v and report what it says",
     )
 
 
 def _report(told: TracerError, raised: Exception, *, with_traceback: bool) -> int:
+    from universal_tracer.system.terminal import visible  # noqa: PLC0415  only errors pay for it
+
     if with_traceback:
+        import traceback  # noqa: PLC0415
+
         traceback.print_exception(raised)
     try:
         print("\n".join(map(visible, told.lines())), file=sys.stderr, flush=True)  # noqa: T201  the one place that prints errors
