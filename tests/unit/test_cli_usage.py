@@ -8,7 +8,8 @@ import pytest
 
 from universal_tracer.cli import run as run_module
 from universal_tracer.cli.app import run_command_line
-from universal_tracer.model.errors import PrivilegeError
+from universal_tracer.cli.flags import flag_values
+from universal_tracer.model.errors import PrivilegeError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,15 +158,37 @@ def test_a_configuration_that_asks_for_too_much_is_refused(
     file = tmp_path / "c.yaml"
     file.write_text(
         "output:\n  where: status > 1\ntargets: {containers: [a]}\nrun: {tracers: [http, stack]}\n"
+        "http_tracer: {protocols: [https]}\n"
     )
     assert run_command_line(["--config", str(file)]) == 2
     assert three_lines(capsys)[1:] == [
         f"{file}:3: targets.containers: this version cannot do that yet",
         f"{file}:2: output.where: this version cannot do that yet",
+        f"{file}:5: http_tracer.protocols: this version looks for http only",
         f"{file}:4: run.tracers: this version has no stack tracer yet",
         "leave these keys out",
     ]
     assert run_command_line(["config", "check", str(file)]) == 0
+
+
+def test_a_file_of_a_directory_is_not_written_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["--output", "out/", "--output", "out/../out/http-events.json"]) == 2
+    assert three_lines(capsys) == [
+        "the same output is named twice: 'out/../out/http-events.json'",
+        "it is in a directory whose files are named by --output DIR/",
+        "leave one of the two out",
+    ]
+
+
+def test_a_flag_of_a_tracer_that_does_not_run_is_refused() -> None:
+    assert flag_values({"tracer": ("http",), "sampling_rate": "0.5"}).keys() == {
+        "run.tracers",
+        "http_tracer.sampling_rate",
+    }
+    with pytest.raises(UsageError, match="only xdp is chosen"):
+        flag_values({"tracer": ("xdp",), "http_sampling_rate": "0.5"})
+    with pytest.raises(UsageError, match="several tracers are chosen: http, xdp"):
+        flag_values({"tracer": ("http", "xdp"), "sampling_rate": "0.5"})
 
 
 def test_usage_comes_before_privilege(

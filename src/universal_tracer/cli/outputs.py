@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from universal_tracer.cli.tracers import TRACERS, available_events
+from universal_tracer.cli.tracers import COMMON_EVENTS, available_events
 from universal_tracer.config.rules import output_targets
 from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import OutputError, UsageError
 from universal_tracer.model.ports import OutputFile, StandardOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from universal_tracer.cli.tracers import Tracer
+    from universal_tracer.config.outputs import OutputTarget
     from universal_tracer.config.settings import Settings
 
 
@@ -41,16 +43,37 @@ def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, .
 
 
 def output_files(settings: Settings, tracers: Sequence[Tracer]) -> list[OutputFile]:
-    """The files of `--output`, those of a directory named after the tracers that run."""
-    found: list[OutputFile] = []
-    for target in output_targets(settings.config):
-        if target.is_stdout:
-            continue
-        for tracer in tracers if target.is_directory else tracers[:1]:
-            for format_name, path in target.files([tracer.directory_file]):
-                types = (*tracer.events, "loss") if target.is_directory and len(TRACERS) > 1 else None
-                found.append(OutputFile(format_name, path, types, create_directory=target.is_directory))
+    """The files of `--output`, those of a directory named after the tracers that run; opens nothing.
+
+    Raises UsageError where a directory's file is named once more.
+    """
+    found = [
+        file
+        for target in output_targets(settings.config)
+        if not target.is_stdout
+        for file in _files_of(target, tracers)
+    ]
+    seen: set[str] = set()
+    for file in found:
+        place = os.path.realpath(file.path)
+        if place in seen:
+            raise UsageError(
+                f"the same output is named twice: {str(file.path)!r}",
+                cause="it is in a directory whose files are named by --output DIR/",
+                hint="leave one of the two out",
+            )
+        seen.add(place)
     return found
+
+
+def _files_of(target: OutputTarget, tracers: Sequence[Tracer]) -> Iterator[OutputFile]:
+    if target.format is not None:
+        yield OutputFile(target.format, Path(target.path))
+        return
+    for tracer in tracers:
+        types = (*tracer.events, *COMMON_EVENTS)
+        path = Path(target.path) / tracer.directory_file
+        yield OutputFile(tracer.directory_format, path, types, create_directory=True)
 
 
 def standard_output(settings: Settings) -> StandardOutput:

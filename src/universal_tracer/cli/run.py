@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from universal_tracer.cli.session import EndCondition, EveryTick
     from universal_tracer.config.settings import Settings
-    from universal_tracer.model.ports import RunSummary, Sink, Source
+    from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source
 
 _LOOK_FOR_LATE_S: Final = 1.0
 _HOOKS_NAMED: Final = 4
@@ -48,10 +48,11 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     require_available(settings.config, settings.origins, TRACERS)
     tracers = chosen_tracers(settings)
     events = chosen_events(settings, tracers)
+    files = output_files(settings, tracers)
     require_privilege(sys.argv[1:])
     require_kernel()
     with ExitStack() as stack:
-        return _Run(settings, tracers, stack).execute(events, command)
+        return _Run(settings, tracers, stack).execute(events, files, command)
 
 
 def chosen_tracers(settings: Settings) -> list[Tracer]:
@@ -72,14 +73,15 @@ class _Run:
         self._targets = Targets()
         self._command: TracedCommand | None = None
 
-    def execute(self, events: Sequence[str], arguments: Sequence[str]) -> ExitCode:
+    def execute(
+        self, events: Sequence[str], files: Sequence[OutputFile], arguments: Sequence[str]
+    ) -> ExitCode:
         stdout = standard_output(self._settings)
         self._targets = find_targets(self._settings, with_command=bool(arguments))
         if arguments:
             self._hold_command(arguments, events_on_stdout=stdout.format != "none")
         self._signals.listen()
         sources = [self._open(tracer) for tracer in self._tracers]
-        files = output_files(self._settings, self._tracers)
         require_stdout(stdout)
         self._signals.before_immediate_end.append(partial(leave_terminal, stdout))
         sinks: list[Sink] = import_module("universal_tracer.sinks").open_sinks(files, stdout)

@@ -22,6 +22,7 @@ class Tracer:
     events: tuple[str, ...]
     rate_key: str
     directory_file: str
+    directory_format: str
     opener: str
     settings_maker: str
 
@@ -33,6 +34,7 @@ TRACERS: Final[dict[str, Tracer]] = {
         events=("http", "connection"),
         rate_key="http_tracer.sampling_rate",
         directory_file="http-events.json",
+        directory_format="json",
         opener="universal_tracer.sources.live:open_http",
         settings_maker="universal_tracer.cli.http_settings:http_settings",
     ),

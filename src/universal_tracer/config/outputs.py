@@ -24,20 +24,9 @@ class OutputTarget:
     path: str
 
     @property
-    def is_directory(self) -> bool:
-        """Whether the files' names are ours to choose."""
-        return self.format is None
-
-    @property
     def is_stdout(self) -> bool:
         """Whether it is another way to write `--output-format`."""
         return self.path == STDOUT_PATH
-
-    def files(self, event_files: list[str]) -> list[tuple[str, Path]]:
-        """The (format, path) pairs to write; `event_files` are the tracers' file names in a directory."""
-        if self.format is not None:
-            return [(self.format, Path(self.path))]
-        return [(format_of_suffix(name) or "json", Path(self.path) / name) for name in event_files]
 
 
 def format_of_suffix(path: str) -> str | None:

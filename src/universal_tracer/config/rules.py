@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from universal_tracer.config.keys import keys
 from universal_tracer.config.outputs import OutputTarget, parse_output
 from universal_tracer.model.errors import ConfigError
 
@@ -54,8 +55,10 @@ def _metrics_only(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield _told(origins, "output.metrics_only", "there are no events for an output file to hold")
 
 
-# Keys of the tree that this build reads and checks but cannot act on, and so refuses to run with.
-_NOT_YET = (
+# Keys that this version reads and checks but cannot act on: with any other value than the default it would do
+# something else than it was asked to.
+_ONLY_DEFAULT: Final = (
+    "http_tracer.enable_correlation",
     "http_tracer.enable_distributed_tracing",
     "http_tracer.trace_header",
     "http_tracer.span_header",
@@ -68,6 +71,7 @@ _NOT_YET = (
     "record.directory",
     "limits.cpu_percent",
 )
+_PROTOCOL: Final = "http"
 
 
 def require_available(config: Config, origins: Mapping[str, str], tracers: Collection[str]) -> None:
@@ -77,9 +81,11 @@ def require_available(config: Config, origins: Mapping[str, str], tracers: Colle
     """
     faults = [
         _told(origins, dotted, "this version cannot do that yet")
-        for dotted in _NOT_YET
-        if _value(config, dotted) not in (None, False, ())
+        for dotted in _ONLY_DEFAULT
+        if _value(config, dotted) != keys()[dotted].default
     ]
+    if _PROTOCOL not in config.http_tracer.protocols:
+        faults.append(_told(origins, "http_tracer.protocols", f"this version looks for {_PROTOCOL} only"))
     faults += [
         _told(origins, "run.tracers", f"this version has no {name} tracer yet")
         for name in config.run.tracers or ()
