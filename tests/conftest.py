@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from harness.capability import need_command
 from harness.peers import uring_library
+from harness.programs import build_go_program
 from harness.traced import Traced
 
 if TYPE_CHECKING:
@@ -30,6 +31,4 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
 @pytest.fixture(scope="session")
 def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the Go test service and client, built once per run."""
-    from harness.programs import build_go_program  # noqa: PLC0415  # only for the tests that use it
-
-    return build_go_program(need_command("go"))
+    return build_go_program(need_command("go"), tmp_path_factory.mktemp("go"))

@@ -158,7 +158,8 @@ class Uring:
     def receive(self, operation: str, connection: socket.socket, size: int) -> bytes:
         """Receive up to *size* bytes by *operation*."""
         buffer = ctypes.create_string_buffer(size)
-        return buffer.raw[: self.transfer(operation, connection, buffer)]
+        received = self.transfer(operation, connection, buffer)
+        return buffer.raw[:received]
 
 
 uring = Uring()

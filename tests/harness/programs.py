@@ -42,7 +42,8 @@ http {{
 """
 PROXY = """
         location / {
-            proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+            proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_buffering off;
         }
 """
 
