@@ -54,7 +54,7 @@ enum direction { RECEIVED = 0, SENT = 1, NEITHER = 2 };
 struct connection {
 	__u64 id;
 	__u64 opened_ns;
-	__u32 next[2];	    /* sequence behind the last operation, per direction */
+	__u32 next[2];	    /* Unix sockets: bytes moved since the first sight, per direction */
 	__u32 budget[2];    /* bytes of the present message that may still be copied */
 	__u32 last_tid;
 	__u16 pending;	    /* record flags that the next record carries */
@@ -279,27 +279,22 @@ static __always_inline bool fin_was_read(struct tcp_sock *tcp, __u32 copied)
 	return (sk->sk_shutdown & RCV_SHUTDOWN) && copied == tcp->rcv_nxt;
 }
 
-/* Sequence of the operation's first byte; `tcp` is null for a Unix socket, whose bytes are counted from the first sight. */
-static __always_inline __u32 first_sequence(struct tcp_sock *tcp, struct connection *connection,
-					    enum direction direction, __u32 length)
+/* Sequence behind the last byte that was moved; `tcp` is null for a Unix socket, whose bytes are counted. */
+static __always_inline __u32 end_sequence(struct tcp_sock *tcp, const struct connection *connection,
+					  enum direction direction)
 {
-	__u32 end;
+	__u32 counted = connection->next[direction];
 
-	if (!tcp) {
-		end = connection->next[direction] + length;
-	} else if (direction == SENT) {
-		end = tcp->write_seq;
-	} else {
-		end = tcp->copied_seq;
-		if (fin_was_read(tcp, end))
-			end--;
-	}
-	connection->next[direction] = end;
-	return end - length;
+	barrier_var(counted); /* or clang makes one load of two kinds of pointers, which the verifier refuses */
+	if (!tcp)
+		return counted;
+	if (direction == SENT)
+		return tcp->write_seq;
+	return fin_was_read(tcp, tcp->copied_seq) ? tcp->copied_seq - 1 : tcp->copied_seq;
 }
 
 /* Userspace knows that nothing below a sequence is worth a record, or that this is not HTTP. */
-static __always_inline bool advised_to_skip(struct connection *connection, enum direction direction)
+static __always_inline bool advised_to_skip(struct connection *connection, enum direction direction, __u32 end)
 {
 	__u32 slot = connection->id % ADVICE_SLOTS;
 	struct advice *advice = bpf_map_lookup_elem(&advices, &slot);
@@ -310,7 +305,7 @@ static __always_inline bool advised_to_skip(struct connection *connection, enum 
 		connection->policy = POLICY_OFF;
 		return true;
 	}
-	return advice->skip[direction] && (__s32)(connection->next[direction] - advice->skip_until[direction]) < 0;
+	return advice->skip[direction] && (__s32)(end - advice->skip_until[direction]) < 0;
 }
 
 /* A new exchange begins: is it recorded? */
@@ -563,20 +558,26 @@ static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum 
 	struct connection *connection;
 	struct scratch *scratch;
 	struct tcp_sock *tcp;
+	__u32 end;
 
 	if (!is_target(pid_tgid >> 32))
 		return;
 	count_hit(HIT_OPERATIONS);
 	connection = get_connection(sk);
+	if (!connection || connection->policy == POLICY_OFF)
+		return;
+	if (!is_tcp)
+		connection->next[direction] += length;
+	if (is_left_out(connection, direction))
+		return;
+	tcp = is_tcp ? bpf_skc_to_tcp_sock(sk) : NULL;
+	end = end_sequence(tcp, connection, direction);
 	scratch = get_scratch(direction == SENT ? SCRATCH_SEND : SCRATCH_RECEIVE);
-	if (!connection || !scratch || connection->policy == POLICY_OFF)
+	if (!scratch || advised_to_skip(connection, direction, end))
 		return;
 	scratch->operation.length = length;
 	scratch->operation.direction = direction;
-	tcp = is_tcp ? bpf_skc_to_tcp_sock(sk) : NULL;
-	scratch->operation.sequence = first_sequence(tcp, connection, direction, length);
-	if (is_left_out(connection, direction) || advised_to_skip(connection, direction))
-		return;
+	scratch->operation.sequence = end - length;
 	if (is_uring_operation(bpf_get_current_task_btf(), sk)) {
 		defer_operation(scratch, connection, sk, tcp, pid_tgid);
 		return;
@@ -618,7 +619,7 @@ static __always_inline void handle_end_of_stream(struct sock *sk, bool is_tcp)
 	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	if (!connection || !connection->announced)
 		return;
-	tell(connection, RECORD_END, 0, connection->next[RECEIVED], 0);
+	tell(connection, RECORD_END, 0, end_sequence(is_tcp ? bpf_skc_to_tcp_sock(sk) : NULL, connection, RECEIVED), 0);
 }
 
 static __always_inline bool is_traced_stream(struct sock *sk, bool *is_tcp)
@@ -637,8 +638,9 @@ static __always_inline bool is_traced_stream(struct sock *sk, bool *is_tcp)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(handle_state, struct sock *sk, int old, int state)
 {
+	bool is_tcp, unfinished, reset;
 	struct connection *connection;
-	bool is_tcp;
+	struct tcp_sock *tcp;
 
 	if (!is_traced_stream(sk, &is_tcp) || !is_tcp)
 		return 0;
@@ -659,13 +661,18 @@ int BPF_PROG(handle_state, struct sock *sk, int old, int state)
 	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	if (!connection || !connection->announced)
 		return 0;
+	tcp = bpf_skc_to_tcp_sock(sk);
+	if (!tcp)
+		return 0;
 	if (state != STATE_CLOSE) {
-		tell(connection, RECORD_END, RECORD_SENT, BPF_CORE_READ((struct tcp_sock *)sk, write_seq), 0);
+		tell(connection, RECORD_END, RECORD_SENT, tcp->write_seq, 0);
 		return 0;
 	}
-	bool reset = old == STATE_ESTABLISHED || old == STATE_CLOSE_WAIT || old == STATE_FIN_WAIT1 ||
-		     sk->sk_err == ECONNRESET;
-	tell(connection, RECORD_CLOSE, reset ? RECORD_RESET : 0, connection->next[SENT], connection->next[RECEIVED]);
+	unfinished = old == STATE_ESTABLISHED || old == STATE_CLOSE_WAIT;
+	reset = unfinished || old == STATE_FIN_WAIT1 || sk->sk_err == ECONNRESET;
+	/* a FIN that was sent has a sequence number of its own */
+	tell(connection, RECORD_CLOSE, reset ? RECORD_RESET : 0, tcp->write_seq - !unfinished,
+	     end_sequence(tcp, connection, RECEIVED));
 	connection->announced = 0;
 	connection->policy = POLICY_OFF;
 	return 0;
