@@ -116,6 +116,26 @@ def test_it_runs_as_who_called_sudo() -> None:
     assert done.stdout == "uid=54321 gid=54322 groups=54322\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to hand capabilities on")
+def test_it_does_not_inherit_capabilities() -> None:
+    handing_on = [
+        "setpriv",
+        "--reuid=65534",
+        "--inh-caps=+bpf,+perfmon",
+        "--ambient-caps=+bpf,+perfmon",
+        "--",
+    ]
+    command = command_line({}, "-q", "--output-format", "none", "--", "grep", "Cap", "/proc/self/status")
+    done = subprocess.run([*handing_on, *command], capture_output=True, text=True, check=True)
+    sets = dict(line.split() for line in done.stdout.splitlines())
+    assert {name: int(sets[name], 16) for name in ("CapInh:", "CapPrm:", "CapEff:", "CapAmb:")} == {
+        "CapInh:": 0,
+        "CapPrm:": 0,
+        "CapEff:": 0,
+        "CapAmb:": 0,
+    }
+
+
 def test_its_output_goes_to_stderr_where_events_go_to_stdout() -> None:
     done = run({"rows": 1}, "--", "sh", "-c", "echo from the command; sleep 0.1")
     assert "from the command\n" in done.stderr

@@ -26,8 +26,8 @@ _STATUS: Final = Path("/proc/self/status")
 _INITIAL_ENVIRONMENT: Final = Path("/proc/self/environ")
 # Python ignores these for itself; a command expects them as they come.
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
-_PR_CAP_AMBIENT: Final = 47
-_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_CAPABILITY_SETS_SIZE: Final = 24  # two times three sets of 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _take_off_privilege() -> None:
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     if _has_ambient_capabilities():
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+        _drop_all_capabilities()
 
 
 def _groups(uid: int, gid: int) -> list[int]:
@@ -110,6 +110,14 @@ def _groups(uid: int, gid: int) -> list[int]:
 def _has_ambient_capabilities() -> bool:
     lines = _STATUS.read_text().splitlines()
     return any(int(line.split()[1], 16) for line in lines if line.startswith("CapAmb:"))
+
+
+def _drop_all_capabilities() -> None:
+    """Ambient ones go with those that they rest on."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    if ctypes.CDLL(None, use_errno=True).capset(header, bytes(_CAPABILITY_SETS_SIZE)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _restore_signals(launch: Launch) -> None:
