@@ -1,7 +1,10 @@
 //! One clock: records carry CLOCK_MONOTONIC, events Unix time.
 
 fn read_ns(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is valid for writing; both clocks exist on every Linux.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
@@ -20,7 +23,10 @@ pub fn unix_minus_monotonic_ns() -> i64 {
             let before = monotonic_ns();
             let unix = read_ns(libc::CLOCK_REALTIME);
             let width = monotonic_ns() - before;
-            (width, unix.cast_signed() - (before + width / 2).cast_signed())
+            (
+                width,
+                unix.cast_signed() - (before + width / 2).cast_signed(),
+            )
         })
         .min()
         .map_or(0, |(_, offset)| offset)

@@ -34,7 +34,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(decoder: HttpDecoder) -> Arc<Self> {
-        Arc::new(Self { decoder: Mutex::new(decoder), progress: Condvar::new(), stop: AtomicBool::new(false) })
+        Arc::new(Self {
+            decoder: Mutex::new(decoder),
+            progress: Condvar::new(),
+            stop: AtomicBool::new(false),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HttpDecoder> {
@@ -46,10 +50,17 @@ impl Shared {
         let until = Instant::now() + wait;
         let mut decoder = self.lock();
         while decoder.pending_events() < EARLY_EVENTS && !self.stop.load(Ordering::Acquire) {
-            let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            let Some(left) = until
+                .checked_duration_since(Instant::now())
+                .filter(|left| !left.is_zero())
+            else {
                 break;
             };
-            decoder = self.progress.wait_timeout(decoder, left).unwrap_or_else(PoisonError::into_inner).0;
+            decoder = self
+                .progress
+                .wait_timeout(decoder, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         decoder.take()
     }
@@ -99,7 +110,14 @@ impl Batch {
 
 fn open_ring(ring: &MapHandle, batch: &Rc<RefCell<Batch>>) -> Result<RingBuffer<'static>> {
     let batch = Rc::clone(batch);
-    let failed = |error| Error::new(ErrorKind::Failed, "cannot read the kernel's ring", error, "run again");
+    let failed = |error| {
+        Error::new(
+            ErrorKind::Failed,
+            "cannot read the kernel's ring",
+            error,
+            "run again",
+        )
+    };
     let keep = move |record: &[u8]| {
         batch.borrow_mut().push(record);
         0
@@ -109,7 +127,13 @@ fn open_ring(ring: &MapHandle, batch: &Rc<RefCell<Batch>>) -> Result<RingBuffer<
     builder.build().map_err(failed)
 }
 
-fn drain(shared: &Shared, ring: &RingBuffer<'_>, batch: &RefCell<Batch>, advices: &mut AdviceTable, limit: usize) {
+fn drain(
+    shared: &Shared,
+    ring: &RingBuffer<'_>,
+    batch: &RefCell<Batch>,
+    advices: &mut AdviceTable,
+    limit: usize,
+) {
     let mut decoder = shared.lock();
     decoder.set_clock_offset(clock::unix_minus_monotonic_ns());
     while decoder.pending_events() < limit {

@@ -10,10 +10,15 @@ use crate::records::{Endpoints, Member, Record};
 
 /// Compares every struct that crosses the ring.
 pub(crate) fn check(object: &Path) -> Result<()> {
-    let btf = Btf::from_path(object).map_err(|error| mismatch(object, format!("cannot read its BTF: {error}")))?;
+    let btf = Btf::from_path(object)
+        .map_err(|error| mismatch(object, format!("cannot read its BTF: {error}")))?;
     for (name, size, members) in [
         (Record::C_NAME, size_of::<Record>(), Record::layout()),
-        (Endpoints::C_NAME, size_of::<Endpoints>(), Endpoints::layout()),
+        (
+            Endpoints::C_NAME,
+            size_of::<Endpoints>(),
+            Endpoints::layout(),
+        ),
     ] {
         check_struct(&btf, name, size, &members).map_err(|cause| mismatch(object, cause))?;
     }
@@ -23,14 +28,24 @@ pub(crate) fn check(object: &Path) -> Result<()> {
 fn mismatch(object: &Path, cause: String) -> Error {
     Error::new(
         ErrorKind::Failed,
-        format!("{} does not belong to this version of the tracer", object.display()),
+        format!(
+            "{} does not belong to this version of the tracer",
+            object.display()
+        ),
         cause,
         "install the package again",
     )
 }
 
-fn check_struct(btf: &Btf<'_>, name: &str, size: usize, members: &[Member]) -> std::result::Result<(), String> {
-    let found: Struct<'_> = btf.type_by_name(name).ok_or_else(|| format!("struct {name} is missing"))?;
+fn check_struct(
+    btf: &Btf<'_>,
+    name: &str,
+    size: usize,
+    members: &[Member],
+) -> std::result::Result<(), String> {
+    let found: Struct<'_> = btf
+        .type_by_name(name)
+        .ok_or_else(|| format!("struct {name} is missing"))?;
     let in_object: Vec<(String, usize)> = found
         .iter()
         .map(|member| {
@@ -38,17 +53,30 @@ fn check_struct(btf: &Btf<'_>, name: &str, size: usize, members: &[Member]) -> s
                 MemberAttr::Normal { offset } => offset,
                 MemberAttr::BitField { offset, .. } => offset,
             };
-            (member.name.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default(), offset as usize / 8)
+            (
+                member
+                    .name
+                    .map(|text| text.to_string_lossy().into_owned())
+                    .unwrap_or_default(),
+                offset as usize / 8,
+            )
         })
         .collect();
     // anonymous unions overlay the last member on our side
     for (member, (c_name, offset)) in members.iter().zip(&in_object) {
         if *offset != member.offset || !(c_name.is_empty() || c_name == member.name) {
-            return Err(format!("{name}.{} is at {}, the object has {c_name} at {offset}", member.name, member.offset));
+            return Err(format!(
+                "{name}.{} is at {}, the object has {c_name} at {offset}",
+                member.name, member.offset
+            ));
         }
     }
     if members.len() != in_object.len() || found.size() != size {
-        return Err(format!("{name} has {} bytes, the object's has {}", size, found.size()));
+        return Err(format!(
+            "{name} has {} bytes, the object's has {}",
+            size,
+            found.size()
+        ));
     }
     Ok(())
 }

@@ -19,19 +19,60 @@ pub struct PlannedHook {
     pub program: &'static str,
 }
 
-const TRANSFER_COST: &str = "below 1 µs per socket operation of a target, 0.1 µs per operation of others";
+const TRANSFER_COST: &str =
+    "below 1 µs per socket operation of a target, 0.1 µs per operation of others";
 const RARE: &str = "nothing between the events";
 
 /// Hooks of the HTTP tracer; the last ones follow the targets and are needed with a filter only.
 const HTTP_HOOKS: [PlannedHook; 8] = [
-    http_hook("sock_send_length", "handle_send", "the end of every send gives socket, bytes and sequence", TRANSFER_COST),
-    http_hook("sock_recv_length", "handle_receive", "the end of every receive gives socket, bytes and sequence", TRANSFER_COST),
-    http_hook("inet_sock_set_state", "handle_state", "begin, role and end of TCP connections", "1 µs per connection"),
-    http_hook("io_uring_complete", "handle_uring_complete", "buffers of operations that io_uring carries", "below 1 µs per operation of io_uring"),
-    http_hook("sched_process_fork", "handle_fork", "children of targets are targets", RARE),
-    http_hook("sched_process_exec", "handle_exec", "processes that are named later become targets", RARE),
-    http_hook("sched_process_exit", "handle_exit", "targets that end are forgotten", RARE),
-    http_hook("cgroup_attach_task", "handle_cgroup_move", "processes that enter a cgroup become targets", RARE),
+    http_hook(
+        "sock_send_length",
+        "handle_send",
+        "the end of every send gives socket, bytes and sequence",
+        TRANSFER_COST,
+    ),
+    http_hook(
+        "sock_recv_length",
+        "handle_receive",
+        "the end of every receive gives socket, bytes and sequence",
+        TRANSFER_COST,
+    ),
+    http_hook(
+        "inet_sock_set_state",
+        "handle_state",
+        "begin, role and end of TCP connections",
+        "1 µs per connection",
+    ),
+    http_hook(
+        "io_uring_complete",
+        "handle_uring_complete",
+        "buffers of operations that io_uring carries",
+        "below 1 µs per operation of io_uring",
+    ),
+    http_hook(
+        "sched_process_fork",
+        "handle_fork",
+        "children of targets are targets",
+        RARE,
+    ),
+    http_hook(
+        "sched_process_exec",
+        "handle_exec",
+        "processes that are named later become targets",
+        RARE,
+    ),
+    http_hook(
+        "sched_process_exit",
+        "handle_exit",
+        "targets that end are forgotten",
+        RARE,
+    ),
+    http_hook(
+        "cgroup_attach_task",
+        "handle_cgroup_move",
+        "processes that enter a cgroup become targets",
+        RARE,
+    ),
 ];
 
 const fn http_hook(
@@ -40,7 +81,14 @@ const fn http_hook(
     why: &'static str,
     cost: &'static str,
 ) -> PlannedHook {
-    PlannedHook { tracer: "http", hook, adapter: "tp_btf", why, cost, program }
+    PlannedHook {
+        tracer: "http",
+        hook,
+        adapter: "tp_btf",
+        why,
+        cost,
+        program,
+    }
 }
 
 /// The HTTP tracer's hooks on this kernel.
@@ -56,7 +104,10 @@ pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
             "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (the standard kernels of the distributions since 2020)",
         )
     })?;
-    let hooks: Vec<_> = HTTP_HOOKS.into_iter().filter(|hook| filter || !hook.hook.contains("sched_") && !hook.hook.contains("cgroup_")).collect();
+    let hooks: Vec<_> = HTTP_HOOKS
+        .into_iter()
+        .filter(|hook| filter || !hook.hook.contains("sched_") && !hook.hook.contains("cgroup_"))
+        .collect();
     for planned in &hooks {
         require_tracepoint(&btf, planned.hook)?;
     }
@@ -64,7 +115,10 @@ pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
 }
 
 fn require_tracepoint(btf: &Btf<'_>, hook: &str) -> Result<()> {
-    if btf.type_by_name::<Typedef<'_>>(&format!("btf_trace_{hook}")).is_some() {
+    if btf
+        .type_by_name::<Typedef<'_>>(&format!("btf_trace_{hook}"))
+        .is_some()
+    {
         return Ok(());
     }
     Err(Error::new(

@@ -62,7 +62,13 @@ impl HttpSession {
     pub fn new(settings: HttpSettings) -> Result<Self> {
         let plan = plan_http(settings.filter)?;
         layout::check(&settings.object_path)?;
-        Ok(Self { settings, plan, running: None, shared: None, counters: None })
+        Ok(Self {
+            settings,
+            plan,
+            running: None,
+            shared: None,
+            counters: None,
+        })
     }
 
     pub fn plan(&self) -> &[PlannedHook] {
@@ -91,9 +97,21 @@ impl HttpSession {
         let drain = std::thread::Builder::new()
             .name("ut-drain".to_owned())
             .spawn(move || drain::run(&for_thread, &ring, advices))
-            .map_err(|error| Error::new(ErrorKind::Failed, "cannot start a thread", error, "raise the limit of tasks"))?;
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Failed,
+                    "cannot start a thread",
+                    error,
+                    "raise the limit of tasks",
+                )
+            })?;
         self.shared = Some(shared);
-        self.running = Some(Running { targets, drain, links, object });
+        self.running = Some(Running {
+            targets,
+            drain,
+            links,
+            object,
+        });
         Ok(())
     }
 
@@ -104,7 +122,10 @@ impl HttpSession {
 
     /// Targets that still run.
     pub fn live_targets(&self) -> Vec<u32> {
-        self.running.as_ref().map(|running| running.targets.alive()).unwrap_or_default()
+        self.running
+            .as_ref()
+            .map(|running| running.targets.alive())
+            .unwrap_or_default()
     }
 
     /// Waits up to `wait` (less when many events are ready) for what came since the last tick.
@@ -112,8 +133,14 @@ impl HttpSession {
         let shared = self.shared.as_ref().ok_or_else(not_attached)?;
         let decoded = shared.take(wait);
         let (losses, hits) = self.counters.as_mut().ok_or_else(not_attached)?.read()?;
-        let complete_until_ns = clock::monotonic_ns().cast_signed() + clock::unix_minus_monotonic_ns();
-        Ok(Tick { decoded, losses, hits, complete_until_ns })
+        let complete_until_ns =
+            clock::monotonic_ns().cast_signed() + clock::unix_minus_monotonic_ns();
+        Ok(Tick {
+            decoded,
+            losses,
+            hits,
+            complete_until_ns,
+        })
     }
 
     /// Detaches, empties the ring and finishes; a last [`HttpSession::tick`] returns the rest.
@@ -126,7 +153,12 @@ impl HttpSession {
             shared.request_stop();
         }
         let result = running.drain.join().unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Failed, "the decoder stopped unexpectedly", "a bug", "run again with -v and report it"))
+            Err(Error::new(
+                ErrorKind::Failed,
+                "the decoder stopped unexpectedly",
+                "a bug",
+                "run again with -v and report it",
+            ))
         });
         drop(running.object);
         result
@@ -142,7 +174,8 @@ impl HttpSession {
             .open_file(&self.settings.object_path)
             .map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))?;
         self.configure(&mut open)?;
-        open.load().map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))
+        open.load()
+            .map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))
     }
 
     fn configure(&self, open: &mut OpenObject) -> Result<()> {
@@ -156,7 +189,14 @@ impl HttpSession {
             } else {
                 Ok(())
             };
-            done.map_err(|error| Error::new(ErrorKind::Failed, format!("cannot configure map {name}"), error, ""))?;
+            done.map_err(|error| {
+                Error::new(
+                    ErrorKind::Failed,
+                    format!("cannot configure map {name}"),
+                    error,
+                    "",
+                )
+            })?;
         }
         for mut program in open.progs_mut() {
             let wanted = self.plan.iter().any(|hook| program.name() == hook.program);
@@ -175,8 +215,17 @@ impl HttpSession {
                 let program = object
                     .progs_mut()
                     .find(|program| program.name() == hook.program)
-                    .ok_or_else(|| Error::new(ErrorKind::Failed, what(), "no such program in the object", ""))?;
-                program.attach().map_err(|error| Error::from_bpf(what(), &error, &verifier_log::take()))
+                    .ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::Failed,
+                            what(),
+                            "no such program in the object",
+                            "",
+                        )
+                    })?;
+                program
+                    .attach()
+                    .map_err(|error| Error::from_bpf(what(), &error, &verifier_log::take()))
             })
             .collect()
     }
@@ -204,25 +253,51 @@ impl Counters {
     #[expect(clippy::type_complexity, reason = "two lists of named counts")]
     fn read(&mut self) -> Result<(Vec<(&'static str, u64)>, Vec<(&'static str, u64)>)> {
         let now = read_counters(&self.losses, &LOSS_PLACES)?;
-        let new = LOSS_PLACES.into_iter().zip(now.iter().zip(&self.told).map(|(now, told)| now - told));
+        let new = LOSS_PLACES
+            .into_iter()
+            .zip(now.iter().zip(&self.told).map(|(now, told)| now - told));
         let losses = new.filter(|(_, count)| *count > 0).collect();
         self.told = now;
-        let hits = HIT_PLACES.into_iter().zip(read_counters(&self.hits, &HIT_PLACES)?).collect();
+        let hits = HIT_PLACES
+            .into_iter()
+            .zip(read_counters(&self.hits, &HIT_PLACES)?)
+            .collect();
         Ok((losses, hits))
     }
 }
 
 fn not_attached() -> Error {
-    Error::new(ErrorKind::Failed, "the session is not attached", "attach() was not called or failed", "call attach() first")
+    Error::new(
+        ErrorKind::Failed,
+        "the session is not attached",
+        "attach() was not called or failed",
+        "call attach() first",
+    )
 }
 
 fn insert(map: &MapHandle, key: &[u8]) -> Result<()> {
-    map.update(key, &[1], MapFlags::ANY)
-        .map_err(|error| Error::new(ErrorKind::Failed, "cannot fill a filter", error, "name fewer targets"))
+    map.update(key, &[1], MapFlags::ANY).map_err(|error| {
+        Error::new(
+            ErrorKind::Failed,
+            "cannot fill a filter",
+            error,
+            "name fewer targets",
+        )
+    })
 }
 
 fn map_handle(object: &Object, name: &str) -> Result<MapHandle> {
-    let missing = |cause: String| Error::new(ErrorKind::Failed, format!("cannot use map {name}"), cause, "install the package again");
-    let map = object.maps().find(|map| map.name() == name).ok_or_else(|| missing("not in the object".to_owned()))?;
+    let missing = |cause: String| {
+        Error::new(
+            ErrorKind::Failed,
+            format!("cannot use map {name}"),
+            cause,
+            "install the package again",
+        )
+    };
+    let map = object
+        .maps()
+        .find(|map| map.name() == name)
+        .ok_or_else(|| missing("not in the object".to_owned()))?;
     MapHandle::try_from(&map).map_err(|error| missing(error.to_string()))
 }

@@ -70,7 +70,11 @@ impl KernelSettings {
 }
 
 /// The bound below which 32 random bits must be for a request to be recorded.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the product lies in 0..=2^32")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the product lies in 0..=2^32"
+)]
 fn sample_below(rate: f64) -> u64 {
     (rate.clamp(0.0, 1.0) * 4_294_967_296.0).round() as u64
 }

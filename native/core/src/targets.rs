@@ -37,27 +37,45 @@ impl Targets {
     }
 
     fn insert(&self, pid: u32) -> Result<()> {
-        self.map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY).map_err(|error| {
-            Error::new(ErrorKind::Failed, format!("cannot trace process {pid}"), error, "name fewer processes")
-        })
+        self.map
+            .update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Failed,
+                    format!("cannot trace process {pid}"),
+                    error,
+                    "name fewer processes",
+                )
+            })
     }
 
     /// Targets that still run.
     pub(crate) fn alive(&self) -> Vec<u32> {
         let key = |bytes: Vec<u8>| bytes.first_chunk().map(|four| u32::from_ne_bytes(*four));
-        self.map.keys().filter_map(key).filter(|&pid| is_alive(pid)).collect()
+        self.map
+            .keys()
+            .filter_map(key)
+            .filter(|&pid| is_alive(pid))
+            .collect()
     }
 }
 
 /// Whether a thread group exists and is not a zombie.
 fn is_alive(pid: u32) -> bool {
-    fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| !matches!(fields_behind_comm(&stat).first(), None | Some(&"Z" | &"X")))
+    fs::read(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !matches!(fields_behind_comm(&stat).first(), None | Some(&"Z" | &"X")))
 }
 
 /// The fields of /proc/PID/stat from the state on; comm may hold spaces and brackets.
 fn fields_behind_comm(stat: &[u8]) -> Vec<&str> {
-    let start = stat.iter().rposition(|&byte| byte == b')').map_or(stat.len(), |at| at + 1);
-    std::str::from_utf8(&stat[start..]).unwrap_or("").split_ascii_whitespace().collect()
+    let start = stat
+        .iter()
+        .rposition(|&byte| byte == b')')
+        .map_or(stat.len(), |at| at + 1);
+    std::str::from_utf8(&stat[start..])
+        .unwrap_or("")
+        .split_ascii_whitespace()
+        .collect()
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
@@ -96,7 +114,10 @@ mod tests {
 
     #[test]
     fn a_child_is_a_descendant() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("sleep starts");
         assert!(descendants(std::process::id()).contains(&child.id()));
         assert!(is_alive(child.id()));
         child.kill().expect("sleep ends");

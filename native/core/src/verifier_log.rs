@@ -25,10 +25,15 @@ fn keep(_level: PrintLevel, message: String) {
 pub(crate) fn take() -> String {
     let lines = std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner));
     let useful = |line: &&String| {
-        !line.trim().is_empty() && !line.starts_with("processed ") && !line.contains("-- END") && !line.contains("failed to load")
+        !line.trim().is_empty()
+            && !line.starts_with("processed ")
+            && !line.contains("-- END")
+            && !line.contains("failed to load")
     };
     match lines.iter().rev().find(useful) {
-        Some(line) if lines.len() > 1 => format!("{} ({} lines omitted)", line.trim(), lines.len() - 1),
+        Some(line) if lines.len() > 1 => {
+            format!("{} ({} lines omitted)", line.trim(), lines.len() - 1)
+        }
         Some(line) => line.trim().to_owned(),
         None => String::new(),
     }

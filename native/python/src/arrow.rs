@@ -32,7 +32,8 @@ impl ArrowBatch {
         // the interface allows a producer to ignore the request when it cannot cast
         drop(requested_schema);
         let data = StructArray::from(self.0.clone()).to_data();
-        let (array, schema) = to_ffi(&data).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let (array, schema) =
+            to_ffi(&data).map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok((
             PyCapsule::new_with_value(py, schema, c"arrow_schema")?,
             PyCapsule::new_with_value(py, array, c"arrow_array")?,

@@ -27,7 +27,9 @@ impl HttpSession {
     #[new]
     fn new(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Self> {
         let settings = http_settings(settings)?;
-        let session = py.detach(|| session::HttpSession::new(settings)).map_err(to_python)?;
+        let session = py
+            .detach(|| session::HttpSession::new(settings))
+            .map_err(to_python)?;
         Ok(Self(Mutex::new(session)))
     }
 
@@ -57,10 +59,20 @@ impl HttpSession {
     }
 
     fn tick(&self, py: Python<'_>, wait_ms: u64) -> PyResult<Tick> {
-        let tick = py.detach(|| self.lock().tick(Duration::from_millis(wait_ms))).map_err(to_python)?;
+        let tick = py
+            .detach(|| self.lock().tick(Duration::from_millis(wait_ms)))
+            .map_err(to_python)?;
         Ok(Tick {
-            http: tick.decoded.http.map(|batch| Py::new(py, ArrowBatch::new(batch))).transpose()?,
-            connection: tick.decoded.connection.map(|batch| Py::new(py, ArrowBatch::new(batch))).transpose()?,
+            http: tick
+                .decoded
+                .http
+                .map(|batch| Py::new(py, ArrowBatch::new(batch)))
+                .transpose()?,
+            connection: tick
+                .decoded
+                .connection
+                .map(|batch| Py::new(py, ArrowBatch::new(batch)))
+                .transpose()?,
             losses: tick.losses,
             hits: tick.hits.into_iter().collect(),
             complete_until_ns: tick.complete_until_ns,

@@ -14,7 +14,8 @@ where
 }
 
 fn item<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyAny>> {
-    dict.get_item(key)?.ok_or_else(|| PyKeyError::new_err(key.to_owned()))
+    dict.get_item(key)?
+        .ok_or_else(|| PyKeyError::new_err(key.to_owned()))
 }
 
 pub(crate) fn http_settings(dict: &Bound<'_, PyDict>) -> PyResult<HttpSettings> {
