@@ -182,7 +182,7 @@ def test_a_json_array_is_whole_at_any_time_and_after_sigkill(tmp_path: Path) -> 
     output = tmp_path / "events.json"
     process = start("--output", output, "--", *traffic("--forever"), stderr=subprocess.DEVNULL)
     try:
-        sizes = []
+        sizes: list[int] = []
         deadline = time.monotonic() + 20
         while len(set(sizes)) < 6 and time.monotonic() < deadline:
             with contextlib.suppress(FileNotFoundError):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness import programs
+from harness.capability import need_command
 from harness.traced import ROLES, unique
 from harness.truth import assert_latencies, assert_requests, assert_server_latencies
 
@@ -201,7 +202,7 @@ def test_wrk_against_nginx_keeps_count(
     word = unique()
     before = served_by(traced, service)
     url = f"http://{service.host}:{service.port}/echo/{word}"
-    traced.tree.spawn([programs.need_command("wrk"), "-t1", f"-c{connections}", "-d1s", url]).succeed()
+    traced.tree.spawn([need_command("wrk"), "-t1", f"-c{connections}", "-d1s", url]).succeed()
     sent = served_by(traced, service) - before - 1
     traced.settle()
     told = traced.requests(word, "server")
@@ -218,5 +219,5 @@ def test_wrk_against_nginx_keeps_count(
 def served_by(traced: Traced, service: Service) -> int:
     """Return how many requests nginx says it has served, this one included."""
     url = f"http://{service.host}:{service.port}/served"
-    figures = traced.tree.spawn([programs.need_command("curl"), "-sS", url]).succeed()
+    figures = traced.tree.spawn([need_command("curl"), "-sS", url]).succeed()
     return int(figures.splitlines()[2].split()[2])

@@ -120,7 +120,7 @@ def start_plain_python(tree: ProcessTree) -> Service:
     (files / "echo").mkdir(parents=True, exist_ok=True)
     port = free_port()
     process = tree.spawn(
-        [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", files]
+        [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", files]
     )
     wait_until(lambda: accepts(port), "python -m http.server")
     return Service(process, "127.0.0.1", port, frozenset())

@@ -35,7 +35,9 @@ def holds(word: str, event: Event) -> bool:
 class Traced(contextlib.ExitStack):
     """A process tree, two peers in it, and a tracer that is told to trace the tree and nothing else."""
 
-    def __init__(self, directory: Path, *arguments: str | int, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *arguments: str | float, env: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__()
         self.directory = directory
         self._arguments = arguments

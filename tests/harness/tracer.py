@@ -61,7 +61,7 @@ class Tracer:
 
     def __init__(
         self,
-        *arguments: str | int | Path,
+        *arguments: str | float | Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
@@ -195,7 +195,7 @@ class Tracer:
 
 
 def run_tracer(
-    *arguments: str | int | Path,
+    *arguments: str | float | Path,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     prefix: Sequence[str] = (),

@@ -202,7 +202,8 @@ def test_what_a_small_ring_cannot_hold_is_counted(ends: tuple[Peer, Peer], ring_
         seen.add(session.tick(TICK_MS))
         many(connection, PRIME)
         connection.close()
-    assert seen.lost > 0, "the ring was meant to be too small"
+    if ring_bytes == SMALLEST_RING_BYTES:
+        assert seen.lost > 0, "the ring was meant to be too small"
     assert len(seen.http) + seen.lost == count + PRIME
     whole = [event for event in seen.http if event["error"] is None]
     assert {(event["method"], event["path"], event["status"]) for event in whole} == {("GET", "/known", 200)}

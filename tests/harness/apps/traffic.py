@@ -15,7 +15,7 @@ import threading
 import time
 from http.server import ThreadingHTTPServer
 
-from python_server import Handler
+from python_server import Handler  # type: ignore[import-not-found]  # a script beside this one
 
 PAUSE_SECONDS = 0.02
 
