@@ -57,6 +57,8 @@ struct connection {
 	__u32 next[2];	    /* Unix sockets: bytes moved since the first sight, per direction */
 	__u32 budget[2];    /* bytes of the present message that may still be copied */
 	__u32 last_tid;
+	__u32 target_pid;      /* found to be a target … */
+	__u32 target_removals; /* … when so many had been removed */
 	__u16 pending;	    /* record flags that the next record carries */
 	__u16 peeks;
 	__u16 born;	    /* RECORD_CLIENT, RECORD_SERVER or RECORD_LATE */
@@ -254,12 +256,29 @@ static __always_inline bool announce(struct scratch *scratch, struct connection 
 	return true;
 }
 
-static __always_inline struct connection *get_connection(struct sock *sk)
+/* is_target(), remembered for the process that used the connection last. */
+static __always_inline bool is_users_target(struct connection *connection, __u32 pid)
+{
+	__u32 *removals = target_removal_count();
+
+	if (removals && connection->target_pid == pid && connection->target_removals == *removals)
+		return true;
+	if (!removals || !is_target(pid))
+		return false;
+	connection->target_pid = pid;
+	connection->target_removals = *removals;
+	return true;
+}
+
+/* The connection, if its user is to be traced. */
+static __always_inline struct connection *get_connection(struct sock *sk, __u32 pid)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 
 	if (connection)
-		return connection;
+		return is_users_target(connection, pid) ? connection : NULL;
+	if (!is_target(pid))
+		return NULL;
 	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		count_loss(LOSS_STORAGE);
@@ -560,11 +579,11 @@ static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum 
 	struct tcp_sock *tcp;
 	__u32 end;
 
-	if (!is_target(pid_tgid >> 32))
+	connection = get_connection(sk, pid_tgid >> 32);
+	if (!connection)
 		return;
 	count_hit(HIT_OPERATIONS);
-	connection = get_connection(sk);
-	if (!connection || connection->policy == POLICY_OFF)
+	if (connection->policy == POLICY_OFF)
 		return;
 	if (!is_tcp)
 		connection->next[direction] += length;

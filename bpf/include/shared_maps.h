@@ -19,6 +19,14 @@ struct {
 	__type(value, __u8);
 } targets SEC(".maps");
 
+/* Counts removals from `targets`, so that programs may remember what they found there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} target_removals SEC(".maps");
+
 /* Ids of cgroups whose present and future processes are targets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

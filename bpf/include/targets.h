@@ -25,6 +25,21 @@ static __always_inline void add_target(__u32 pid)
 		count_loss(LOSS_TARGETS);
 }
 
+static __always_inline __u32 *target_removal_count(void)
+{
+	__u32 first = 0;
+
+	return bpf_map_lookup_elem(&target_removals, &first);
+}
+
+static __always_inline void remove_target(__u32 pid)
+{
+	__u32 *removals = target_removal_count();
+
+	if (bpf_map_delete_elem(&targets, &pid) == 0 && removals)
+		__sync_fetch_and_add(removals, 1);
+}
+
 static __always_inline bool in_target_cgroup(struct cgroup *group)
 {
 	for (int level = 0; level < CGROUP_LEVELS && group; level++) {
@@ -73,10 +88,8 @@ int BPF_PROG(handle_exec, struct task_struct *task, pid_t old_pid, struct linux_
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(handle_exit, struct task_struct *task)
 {
-	__u32 pid = task->tgid;
-
 	if (settings.filter && BPF_CORE_READ(task, signal, live.counter) == 0)
-		bpf_map_delete_elem(&targets, &pid);
+		remove_target(task->tgid);
 	return 0;
 }
 

@@ -10,7 +10,7 @@
 #ifndef UNIVERSAL_TRACER_USER_BUFFER_H
 #define UNIVERSAL_TRACER_USER_BUFFER_H
 
-#define MAX_IOVECS 16
+#define MAX_IOVECS 8
 
 struct user_iovec {
 	__u64 base;
@@ -134,29 +134,42 @@ static __always_inline bool find_user_buffer(struct task_struct *task, __u32 tid
 /* One step of copy_user_buffer() over an array of ranges. */
 struct gathering {
 	char *to;
-	__u64 iovecs;
+	struct user_iovec ranges[MAX_IOVECS];
 	__u32 want;
 	__u32 done;
 };
 
 static long gather_step(__u32 index, struct gathering *gathering)
 {
-	struct user_iovec range;
 	__u32 done = gathering->done, piece;
+	struct user_iovec *range;
 
-	if (done >= gathering->want || done >= CAPTURE_LIMIT)
+	if (done >= gathering->want || done >= CAPTURE_LIMIT || index >= MAX_IOVECS)
 		return 1;
-	if (bpf_probe_read_user(&range, sizeof(range), (void *)(gathering->iovecs + index * sizeof(range))))
-		return 1;
+	range = &gathering->ranges[index];
 	piece = gathering->want - done;
-	if (range.length < piece)
-		piece = range.length;
+	if (range->length < piece)
+		piece = range->length;
 	if (piece > CAPTURE_LIMIT)
 		return 1;
-	if (piece && bpf_probe_read_user(gathering->to + done, piece, (void *)range.base))
+	if (piece && bpf_probe_read_user(gathering->to + done, piece, (void *)range->base))
 		return 1;
 	gathering->done = done + piece;
 	return 0;
+}
+
+static __always_inline __u32 gather(char *to, __u32 want, const struct user_buffer *buffer)
+{
+	__u32 count = buffer->iovec_count < MAX_IOVECS ? buffer->iovec_count : MAX_IOVECS;
+	struct gathering gathering;
+
+	gathering.to = to;
+	gathering.want = want;
+	gathering.done = 0;
+	if (bpf_probe_read_user(gathering.ranges, count * sizeof(struct user_iovec), (void *)buffer->iovecs))
+		return 0;
+	bpf_loop(count, gather_step, &gathering, 0);
+	return gathering.done;
 }
 
 /*
@@ -166,14 +179,11 @@ static long gather_step(__u32 index, struct gathering *gathering)
  */
 static __always_inline __u32 copy_user_buffer(char *to, __u32 want, const struct user_buffer *buffer)
 {
-	struct gathering gathering = {.to = to, .iovecs = buffer->iovecs, .want = want};
-
 	if (want > CAPTURE_LIMIT)
 		return 0;
-	if (!buffer->iovecs)
-		return bpf_probe_read_user(to, want, (void *)buffer->base) ? 0 : want;
-	bpf_loop(buffer->iovec_count < MAX_IOVECS ? buffer->iovec_count : MAX_IOVECS, gather_step, &gathering, 0);
-	return gathering.done;
+	if (buffer->iovecs)
+		return gather(to, want, buffer);
+	return bpf_probe_read_user(to, want, (void *)buffer->base) ? 0 : want;
 }
 
 #endif
