@@ -188,6 +188,10 @@ def main() -> int:
     except DemoError as error:
         sys.stderr.write(f"error: the demo cannot run\ncause: {error}\nhint: make setup\n")
         return 1
+    except BrokenPipeError:
+        # Whoever read has seen enough; nothing may be written at the interpreter's end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":
