@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/http_overhead.py [--pairs 5] [--seconds 3] [--connections 64]
 
 nginx answers ``return 200``, the smallest work a server can do for a request, so that the tracer's share is
-as large as it gets. Both ends are traced: each request is seen four times, once per send and receive. A pair is
-one run without and one with the tracer, right after each other and in changing order; the figure is the median
-of the pairs' ratios, so that what changes on the machine in the meantime cancels out. Needs root, nginx, wrk
-and bpftool.
+as large as it gets. Both ends are traced: each request is seen four times, once per send and receive. A
+pair is one run without and one with the tracer, right after each other and in changing order; the figure is
+the median of the pairs' ratios, so that what changes on the machine in the meantime cancels out. Needs
+root, nginx, wrk and bpftool.
 """
 
 from __future__ import annotations

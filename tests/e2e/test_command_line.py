@@ -28,7 +28,7 @@ from harness.tracer import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("command-line")]
+pytestmark = pytest.mark.e2e
 
 NOBODY = 65_534
 SHELL_SECONDS = 60.0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.traced import Dialogue, Traced
     from harness.truth import Event
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("connections")]
 
 
 def connection_events(dialogue: Dialogue) -> dict[str, list[Event]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from harness.truth import Event
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("failures")]
 
 TIMEOUT_SECONDS = 1.0
 PRIVATE_ERRORS = {"reset", "closed"}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from harness.traced import Dialogue, Traced
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("messages")]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from harness.truth import header_pairs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("privacy")]
 
 MASK = "***"
 

@@ -82,7 +82,7 @@ def verify(traced: Traced, word: str, truth: Sequence[Expected], *, tight: bool)
 @pytest.mark.parametrize(
     ("server", "client"),
     [
-        (server, client)
+        pytest.param(server, client, marks=pytest.mark.xdist_group(f"programs-{server}"))
         for server in SERVERS
         for client in CLIENTS
         if not (server == "unix" and client in IP_ONLY_CLIENTS)
@@ -115,6 +115,7 @@ def assert_same_connections(events: Sequence[Event]) -> None:
             assert client[column] == server[column], column
 
 
+@pytest.mark.xdist_group("programs-nginx")
 def test_python_m_http_server(traced: Traced) -> None:
     service = programs.start_plain_python(traced.tree)
     word = unique()
@@ -128,6 +129,7 @@ def test_python_m_http_server(traced: Traced) -> None:
         assert {(event["status"], event["error"]) for event in told} == {(404, None)}
 
 
+@pytest.mark.xdist_group("programs-nginx")
 def test_nginx_in_front_of_python(traced: Traced) -> None:
     upstream = programs.start_python(traced.tree, "threading")
     front = programs.start_nginx(traced.tree, upstream)
@@ -164,6 +166,7 @@ def by_path(events: Sequence[Event]) -> list[Event]:
     return sorted(events, key=lambda event: str(event["path"]))
 
 
+@pytest.mark.xdist_group("programs-nginx")
 def test_server_sent_events_of_a_real_server(traced: Traced, services: Callable[[str], Service]) -> None:
     word = unique()
     plan = [{"method": "GET", "target": f"/sse/5/{word}", "body_bytes": 0}]
@@ -175,6 +178,7 @@ def test_server_sent_events_of_a_real_server(traced: Traced, services: Callable[
         assert event["latency_ms"] >= 50 > event["ttfb_ms"]
 
 
+@pytest.mark.xdist_group("programs-nginx")
 def test_services_are_named(traced: Traced, services: Callable[[str], Service]) -> None:
     expected = {"nginx": "nginx", "node": "node", "threading": "python"}
     for server, name in expected.items():
@@ -190,6 +194,7 @@ def test_services_are_named(traced: Traced, services: Callable[[str], Service]) 
         assert event["pid"] > 1
 
 
+@pytest.mark.xdist_group("programs-nginx")
 @pytest.mark.parametrize("connections", [1, 19])
 def test_wrk_against_nginx_keeps_count(
     traced: Traced, services: Callable[[str], Service], connections: int, tmp_path: Path

@@ -24,7 +24,7 @@ from harness.tracer import tracer_environment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("terminal")]
+pytestmark = pytest.mark.e2e
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLUMNS = 120
