@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -280,3 +281,26 @@ def test_a_flood_of_tiny_writes_leaves_others_alone(traced: Traced) -> None:
     other.close()
     other.verify()
     assert traced.requests(flood.word) == []
+
+
+CONNECTIONS_AT_ONCE = 701
+
+
+def test_a_flood_of_connections_with_open_heads_is_bounded(traced: Traced) -> None:
+    """Many connections, each with a long head that never ends: memory stays bounded, others stay told."""
+    flood = [traced.dialogue() for _ in range(CONNECTIONS_AT_ONCE)]
+    unfinished = f"GET /{flood[0].word}/x HTTP/1.1\r\n".encode() + b"X-Filler: ffffffff\r\n" * 800
+    for dialogue in flood:
+        dialogue.connection.request(unfinished)
+    other = traced.dialogue()
+    other.exchange()
+    other.close()
+    other.verify()
+    status = Path(f"/proc/{traced.tracer.pid}/status").read_text(encoding="ascii")
+    resident_kb = int(status.partition("VmRSS:")[2].split()[0])
+    assert resident_kb < 150 * 1024
+    for dialogue in flood:
+        dialogue.close()
+    traced.settle()
+    told = traced.requests(flood[0].word)
+    assert all(event["error"] is not None for event in told)
