@@ -27,6 +27,7 @@ class FakeSource:
         self.settings, self.scenario = settings, scenario
         self.ticks = 0
         self.stopped = False
+        self.threads_of_polars: int | None = None
         self.log("open", {key: settings[key] for key in ("filter", "pids", "names", "sampling_rate")})
 
     def log(self, call: str, detail: Any = None) -> None:
@@ -67,6 +68,7 @@ class FakeSource:
     def rows(self, count: int) -> Any:
         import polars as pl  # noqa: PLC0415  as late as a real source
 
+        self.threads_of_polars = pl.thread_pool_size()
         return pl.DataFrame(
             {
                 "timestamp": ["2026-01-01T00:00:00.000000Z"] * count,
@@ -78,7 +80,7 @@ class FakeSource:
 
     def stop(self) -> None:
         self.stopped = True
-        self.log("stop")
+        self.log("stop", self.threads_of_polars)
         time.sleep(self.scenario.get("stop_s", 0))
 
     def close(self) -> None:

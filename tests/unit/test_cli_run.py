@@ -39,6 +39,16 @@ def test_a_run_of_a_given_duration(tmp_path: Path) -> None:
     assert not settings_given(log)["filter"]
 
 
+@pytest.mark.parametrize(("given", "threads"), [({}, 1), ({"POLARS_MAX_THREADS": "2"}, 2)])
+def test_polars_gets_one_thread_unless_the_user_says_otherwise(
+    tmp_path: Path, given: dict[str, str], threads: int
+) -> None:
+    log = tmp_path / "log"
+    inherited = {name: value for name, value in os.environ.items() if name != "POLARS_MAX_THREADS"}
+    run({"rows": 1, "log": str(log)}, "--duration", "100ms", env={**inherited, **given})
+    assert ["stop", threads] in [json.loads(line) for line in log.read_text().splitlines()]
+
+
 def test_losses_are_events_and_part_of_the_summary() -> None:
     done = run({"lose": 7}, "--duration", "200ms")
     assert done.returncode == 0

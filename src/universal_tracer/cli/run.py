@@ -40,11 +40,15 @@ if TYPE_CHECKING:
     from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source
 
 _LOOK_FOR_LATE_S: Final = 1.0
+# Batches are small and come one after the other: more threads would cost memory and gain nothing. polars reads
+# this once, when it is loaded; a traced command gets the environment that was there before.
+_POLARS_THREADS: Final = ("POLARS_MAX_THREADS", "1")
 _HOOKS_NAMED: Final = 4
 
 
 def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     """Trace until something ends it. Raises TracerError for everything that goes wrong."""
+    os.environ.setdefault(*_POLARS_THREADS)
     require_available(settings.config, settings.origins, TRACERS)
     tracers = chosen_tracers(settings)
     events = chosen_events(settings, tracers)
