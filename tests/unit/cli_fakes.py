@@ -2,12 +2,13 @@
 
 SCENARIO is JSON: `rows` (rows per tick), `ticks` (ticks with rows), `lose` (events lost in the first tick),
 `hits`, `log` (a file for the calls that the source got), `tick_ms`, `stop_s` (how long stopping takes),
-`fails` (a call that raises), `privilege` (check for it).
+`fails` (a call that raises), `privilege` (check for it, as `root` or as a `user`).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import types
@@ -95,7 +96,9 @@ def pretend(scenario: dict[str, Any]) -> None:
     sys.modules["universal_tracer.sources"] = sources
     sys.modules["universal_tracer.sources.live"] = live
     if not scenario.get("privilege"):
-        run_module.require_privilege = lambda arguments: None
+        run_module.require_tracing = lambda command: None
+    elif scenario["privilege"] == "user":
+        os.geteuid = lambda: 1000
     run_module.require_kernel = lambda: None
 
 

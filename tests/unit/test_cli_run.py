@@ -336,15 +336,26 @@ def test_a_source_that_fails_is_closed_again(tmp_path: Path, call: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give up capabilities")
-def test_without_privilege_the_command_to_run_is_told() -> None:
+@pytest.mark.parametrize(
+    ("who", "hint"),
+    [
+        ("user", f"sudo {FAKES} --pid 1 -- ls 'a b'"),
+        ("root", "run it on the host, or start this container with --privileged --pid=host"),
+    ],
+)
+def test_without_privilege_the_way_to_get_it_is_told(tmp_path: Path, who: str, hint: str) -> None:
     def give_up() -> None:
         for capability in (21, 38, 39):  # CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF
             ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
-    done = run({"privilege": True}, "--pid", "1", "--", "ls", "a b", preexec_fn=give_up)
+    sudo = tmp_path / "sudo"
+    sudo.write_text("")
+    sudo.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = run({"privilege": who}, "--pid", "1", "--", "ls", "a b", preexec_fn=give_up, env=environment)
     assert done.returncode == 4
     assert done.stderr.splitlines() == [
         "error: tracing needs more privilege",
         "cause: CAP_PERFMON and CAP_BPF are missing",
-        f"hint: sudo {FAKES} --pid 1 -- ls 'a b'",
+        f"hint: {hint}",
     ]

@@ -194,10 +194,10 @@ def test_a_flag_of_a_tracer_that_does_not_run_is_refused() -> None:
 def test_usage_comes_before_privilege(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_privilege(arguments: list[str]) -> None:
-        raise PrivilegeError("none", cause="none", hint=f"sudo {len(arguments)}")
+    def no_privilege(command: list[str]) -> None:
+        raise PrivilegeError("none", cause="none", hint=f"sudo {len(command)}")
 
-    monkeypatch.setattr(run_module, "require_privilege", no_privilege)
+    monkeypatch.setattr(run_module, "require_tracing", no_privilege)
     assert run_command_line(["--events", "flow"]) == 2
     assert run_command_line(["--pid", "999999999", "--output", "/nonexistent/a.json"]) == 4
     assert "\x1b" not in capsys.readouterr().err
@@ -209,7 +209,7 @@ def test_a_bug_ends_in_three_lines_too(
     def bug(*_: object) -> None:
         raise KeyError("x\ny")
 
-    monkeypatch.setattr(run_module, "require_privilege", bug)
+    monkeypatch.setattr(run_module, "require_tracing", bug)
     assert run_command_line([]) == 1
     assert three_lines(capsys) == [
         "something went wrong that should not have",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from universal_tracer.cli.preflight import own_command, require_kernel, require_privilege
+from universal_tracer.cli.preflight import own_command, require_kernel
 from universal_tracer.cli.silence import Silence
 from universal_tracer.cli.talk import listed, plural, summary_lines
 from universal_tracer.model import errors
-from universal_tracer.model.errors import ConfigError, ExitCode, KernelError, PrivilegeError, TracerError
+from universal_tracer.model.errors import ConfigError, ExitCode, KernelError, TracerError
 from universal_tracer.model.ports import RunSummary
 
 
@@ -82,32 +82,6 @@ def test_an_event_breaks_the_silence() -> None:
     silence = Silence("the whole machine", started_s=0)
     silence.broken()
     assert not silence.is_due(100)
-
-
-@pytest.mark.parametrize(
-    ("effective", "cause"),
-    [
-        ("0000000000000000", "CAP_PERFMON and CAP_BPF are missing"),
-        ("0000004000000000", "CAP_BPF is missing"),
-        ("0000008000000000", "CAP_PERFMON is missing"),
-        ("000000c000000000", None),
-        ("0000000000200000", None),  # CAP_SYS_ADMIN stands for both
-        ("000001ffffffffff", None),
-    ],
-)
-def test_privilege_is_checked_by_capability(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effective: str, cause: str | None
-) -> None:
-    status = tmp_path / "status"
-    status.write_text(f"Name:\tx\nCapPrm:\t000001ffffffffff\nCapEff:\t{effective}\n")
-    monkeypatch.setattr(sys, "argv", ["/opt/universal-tracer"])
-    if cause is None:
-        require_privilege([], status)
-        return
-    with pytest.raises(PrivilegeError) as raised:
-        require_privilege(["--output", "a b.json"], status)
-    assert raised.value.cause == cause
-    assert raised.value.hint == "sudo /opt/universal-tracer --output 'a b.json'"
 
 
 def test_the_command_is_told_by_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

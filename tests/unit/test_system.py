@@ -414,3 +414,9 @@ def test_the_command_that_mends_it(
 
 def test_enough_privilege_is_silent() -> None:
     require_tracing([sys.argv[0]], Privileges(TRACING, is_root=False, in_initial_namespace=True))
+
+
+def test_looking_at_privileges_loads_nothing_heavy() -> None:
+    code = "import sys, universal_tracer.system.privileges; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert {"polars", "universal_tracer._native"}.isdisjoint(loaded.split())

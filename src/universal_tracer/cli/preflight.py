@@ -1,33 +1,16 @@
-"""What must be true before anything is opened: privilege, then the kernel."""
+"""How this program was started, and whether the kernel can be traced at all; before anything is opened."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import Final
 
-from universal_tracer.model.errors import KernelError, PrivilegeError
+from universal_tracer.model.errors import KernelError
 
-PROC_STATUS: Final = Path("/proc/self/status")
 KERNEL_TYPES: Final = Path("/sys/kernel/btf/vmlinux")
-# Bits of the kernel's capability sets; see capability.h.
-_SYS_ADMIN: Final = 21
-_NEEDED: Final = {"CAP_PERFMON": 38, "CAP_BPF": 39}
-
-
-def require_privilege(arguments: list[str], status: Path = PROC_STATUS) -> None:
-    """Raises PrivilegeError with the command to run instead."""
-    effective = _effective_capabilities(status)
-    missing = [name for name, bit in _NEEDED.items() if not effective >> bit & 1]
-    if missing and not effective >> _SYS_ADMIN & 1:
-        raise PrivilegeError(
-            "tracing needs more privilege",
-            cause=f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing",
-            hint=_with_sudo(arguments),
-        )
 
 
 def require_kernel(types: Path = KERNEL_TYPES) -> None:
@@ -38,17 +21,6 @@ def require_kernel(types: Path = KERNEL_TYPES) -> None:
             cause=f"it was built without BTF: {types} is missing",
             hint="mount -t sysfs sysfs /sys, or boot a kernel with CONFIG_DEBUG_INFO_BTF=y (most are)",
         )
-
-
-def _effective_capabilities(status: Path) -> int:
-    for line in status.read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
-
-
-def _with_sudo(arguments: list[str]) -> str:
-    return shlex.join(["sudo", *own_command(), *arguments])
 
 
 def own_command() -> list[str]:

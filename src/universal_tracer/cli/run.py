@@ -22,7 +22,7 @@ from universal_tracer.cli.outputs import (
     require_stdout,
     standard_output,
 )
-from universal_tracer.cli.preflight import own_command, require_kernel, require_privilege
+from universal_tracer.cli.preflight import own_command, require_kernel
 from universal_tracer.cli.session import Session
 from universal_tracer.cli.signals import StopSignals
 from universal_tracer.cli.silence import Silence
@@ -31,6 +31,7 @@ from universal_tracer.cli.targets import Targets, add_late, add_present, find_ta
 from universal_tracer.cli.tracers import TRACERS, Tracer
 from universal_tracer.config.rules import require_available
 from universal_tracer.model.errors import EventsLostError, ExitCode, OutputError, RunFailedError
+from universal_tracer.system.privileges import require_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source
 
 _LOOK_FOR_LATE_S: Final = 1.0
-# Batches are small and come one after the other: more threads would cost memory and gain nothing. polars reads
-# this once, when it is loaded; a traced command gets the environment that was there before.
+# Batches are small and come one after the other: more threads would cost memory and gain nothing. Read once,
+# when polars is loaded; a traced command gets the environment that was there before.
 _POLARS_THREADS: Final = ("POLARS_MAX_THREADS", "1")
 _HOOKS_NAMED: Final = 4
 
@@ -53,7 +54,7 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     tracers = chosen_tracers(settings)
     events = chosen_events(settings, tracers)
     files = output_files(settings, tracers)
-    require_privilege(sys.argv[1:])
+    require_tracing([*own_command(), *sys.argv[1:]])
     require_kernel()
     with ExitStack() as stack:
         return _Run(settings, tracers, stack).execute(events, files, command)
