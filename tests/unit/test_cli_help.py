@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,19 @@ def test_completion_completes(words: str, wanted: str) -> None:
 def test_the_version_is_told() -> None:
     done = run("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"universal-tracer {__version__}\n", "")
+
+
+def test_a_full_standard_output_is_told() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "universal_tracer", "config", "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write standard output\ncause: no space left on device\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["config", "show", "--help"], ["config", "--help"]])

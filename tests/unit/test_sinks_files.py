@@ -126,6 +126,16 @@ def test_forbidden_places_have_a_hint() -> None:
     assert (told.cause, told.hint) == ("permission denied", "ls -ld /etc/x shows who may write there")
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_has_a_hint(number: int) -> None:
+    told = output_error("standard output", OSError(number, os.strerror(number)))
+    assert told.lines() == [
+        "error: cannot write standard output",
+        f"cause: {os.strerror(number).lower()}",
+        "hint: df -h shows which disk is full; what was written before is valid",
+    ]
+
+
 def test_what_was_opened_before_a_failure_is_closed(tmp_path: Path) -> None:
     before = open_descriptors()
     good, bad = OutputFile("json", tmp_path / "good.json"), OutputFile("json", tmp_path / "no" / "bad.json")

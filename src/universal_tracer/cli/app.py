@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from universal_tracer.cli.root import PROGRAM, root
-from universal_tracer.model.errors import ExitCode, OutputError, RunFailedError, TracerError
+from universal_tracer.model.errors import ExitCode, RunFailedError, TracerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,10 @@ def _as_tracer_error(error: Exception, *, is_verbose: bool) -> TracerError:
 
         return usage_error(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT):
+        from universal_tracer.sinks import STDOUT_NAME, output_error  # noqa: PLC0415  only errors pay for it
+
         _abandon_stdout()
-        return OutputError("cannot write to standard output", cause=os.strerror(error.errno), hint="df -h")
+        return output_error(STDOUT_NAME, error)
     return RunFailedError(
         "something went wrong that should not have",
         cause=f"{type(error).__name__}: {error}",

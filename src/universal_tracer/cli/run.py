@@ -30,7 +30,7 @@ from universal_tracer.cli.talk import Talk, listed
 from universal_tracer.cli.targets import Targets, add_late, add_present, find_targets
 from universal_tracer.cli.tracers import TRACERS, Tracer
 from universal_tracer.config.rules import require_available
-from universal_tracer.model.errors import EventsLostError, ExitCode, OutputError, RunFailedError
+from universal_tracer.model.errors import EventsLostError, ExitCode, RunFailedError
 from universal_tracer.system.privileges import require_tracing
 
 if TYPE_CHECKING:
@@ -197,11 +197,7 @@ class _Run:
     def _outcome(self, session: Session, summary: RunSummary) -> ExitCode:
         if session.failure is not None:
             name, error = session.failure.name, session.failure.error
-            raise OutputError(
-                f"cannot write {name}",
-                cause=(error.strerror or str(error)).lower(),
-                hint="df -h shows which disk is full; what was written before is valid",
-            ) from error
+            raise import_module("universal_tracer.sinks").output_error(name, error) from error
         if summary.lost_total and self._settings.config.run.strict:
             raise EventsLostError(
                 "events were lost",

@@ -9,6 +9,7 @@ No format knows another one. The modules load polars, hence the imports within f
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -49,6 +50,8 @@ def open_sinks(files: Sequence[OutputFile], stdout: StandardOutput) -> list[Sink
 def output_error(name: str, error: OSError) -> OutputError:
     """What a user reads when the output `name` (a path or `standard output`) cannot be opened or written."""
     hint = "write to another place: --output PATH"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "df -h shows which disk is full; what was written before is valid"
     match error:
         case FileNotFoundError():
             hint = f"mkdir -p {quote(str(Path(name).parent))}"
