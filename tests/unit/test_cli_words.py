@@ -43,35 +43,52 @@ def test_a_summary_tells_counts_losses_command_and_files() -> None:
     ]
 
 
+QUIET = "sent and received nothing over TCP or Unix sockets so far"
+
+
 @pytest.mark.parametrize(
     ("hits", "processes", "reason"),
     [
-        ({}, None, "the whole machine used no socket since the start"),
-        ({"send": 0, "sockets": 0}, None, "the whole machine used no socket since the start"),
-        ({"send": 4}, 0, "nobody of the whole machine runs at the moment"),
-        ({}, 2, "the whole machine (2 processes) used no socket since the start"),
+        ({}, None, f"the whole machine {QUIET}"),
+        ({"operations": 0}, 2, f"2 processes {QUIET}"),
+        ({"operations": 4}, 0, "nothing that is traced (pid 7 (nginx)) runs at the moment"),
         (
-            {"send": 1000, "recv": 3, "sockets": 5, "not_http": 5},
+            {"operations": 3},
+            2,
+            "3 socket operations of 2 processes, none on a connection that speaks HTTP/1",
+        ),
+        (
+            {"operations": 1000, "not_http": 5},
             1,
             (
-                "the whole machine (1 process): hooks ran (recv 3, send 1,000) on 5 sockets, "
-                "5 of which do not speak plain HTTP"
+                "1,000 socket operations of 1 process, none on a connection that speaks HTTP/1 "
+                "(5 connections with something else; TLS and HTTP/2 cannot be read)"
             ),
         ),
         (
-            {"send": 1, "sockets": 1, "requests": 1},
+            {"operations": 1, "sockets": 1},
             None,
-            "the whole machine: hooks ran (send 1) on 1 socket; 1 request began, none is complete yet",
+            "1 socket operation of the whole machine, 1 connection that may speak HTTP/1, no request yet",
         ),
         (
-            {"send": 1, "sockets": 1},
+            {"operations": 1, "sockets": 1, "requests": 1},
             None,
-            "the whole machine: hooks ran (send 1) on 1 socket, without an HTTP request yet",
+            "1 request of the whole machine, none complete yet",
+        ),
+        (
+            {"operations": 9, "sockets": 1, "requests": 3, "sampled_out": 2},
+            2,
+            "3 requests of 2 processes, none complete yet, 2 left out by sampling",
+        ),
+        (
+            {"operations": 9, "sockets": 1, "requests": 3, "sampled_out": 3},
+            2,
+            "3 requests of 2 processes, all left out by sampling",
         ),
     ],
 )
 def test_silence_has_reasons(hits: dict[str, int], processes: int | None, reason: str) -> None:
-    silence = Silence("the whole machine", started_s=100)
+    silence = Silence("pid 7 (nginx)", started_s=100)
     assert not silence.is_due(104.9)
     assert silence.is_due(105)
     assert silence.explanation(hits, processes) == f"note: no event in 5 s: {reason}"

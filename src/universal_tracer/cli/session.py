@@ -63,11 +63,8 @@ class Session:
     _lost: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
     _pipe_is_closed: bool = field(default=False, init=False)
     _flushed_at_s: float = field(default=0.0, init=False)
-
-    @property
-    def has_seen_events(self) -> bool:
-        """Whether any row but losses has come."""
-        return bool(self._counts)
+    has_seen_events: bool = field(default=False, init=False)
+    """Whether any row but losses has come, wanted or not."""
 
     def run(self) -> RunSummary:
         """Tick until the end, drain, close every sink. An output that failed is told in `failure`."""
@@ -121,6 +118,7 @@ class Session:
     def _take(self, batches: Batches) -> None:
         self.hits.update(batches.hits)
         for event_type, frame in batches.frames.items():
+            self.has_seen_events |= not frame.is_empty()
             self._counts[event_type] += self._deliver(event_type, frame)
         self._counts = +self._counts
         if batches.losses:

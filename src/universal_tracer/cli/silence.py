@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATIENCE_S: Final = 5.0
-# Counters of a source that are no hooks.
-_SOCKETS: Final = "sockets"
-_NOT_HTTP: Final = "not_http"
-_REQUESTS: Final = "requests"
 
 
 class Silence:
@@ -42,17 +38,28 @@ class Silence:
 
     def _reason(self, hits: Mapping[str, int], processes: int | None) -> str:
         if processes == 0:
-            return f"nobody of {self._whom} runs at the moment"
-        who = (
-            self._whom if processes is None else f"{self._whom} ({plural(processes, 'process', 'processes')})"
-        )
-        hooks = {name: runs for name, runs in hits.items() if name not in (_SOCKETS, _NOT_HTTP, _REQUESTS)}
-        told = ", ".join(f"{name} {runs:,}" for name, runs in sorted(hooks.items()) if runs)
-        if not told:
-            return f"{who} used no socket since the start"
-        seen = f"{who}: hooks ran ({told}) on {plural(hits.get(_SOCKETS, 0), 'socket')}"
-        if hits.get(_NOT_HTTP, 0):
-            return f"{seen}, {hits[_NOT_HTTP]:,} of which do not speak plain HTTP"
-        if hits.get(_REQUESTS, 0):
-            return f"{seen}; {plural(hits[_REQUESTS], 'request')} began, none is complete yet"
-        return f"{seen}, without an HTTP request yet"
+            return f"nothing that is traced ({self._whom}) runs at the moment"
+        who = "the whole machine" if processes is None else plural(processes, "process", "processes")
+        operations, requests = hits.get("operations", 0), hits.get("requests", 0)
+        if not operations:
+            return f"{who} sent and received nothing over TCP or Unix sockets so far"
+        if requests:
+            return f"{plural(requests, 'request')} of {who}, {_without_event(requests, hits)}"
+        return f"{plural(operations, 'socket operation')} of {who}, {_without_request(hits)}"
+
+
+def _without_event(requests: int, hits: Mapping[str, int]) -> str:
+    """Why requests that began have no event."""
+    left_out = hits.get("sampled_out", 0)
+    if left_out >= requests:
+        return "all left out by sampling"
+    return "none complete yet" + (f", {left_out:,} left out by sampling" if left_out else "")
+
+
+def _without_request(hits: Mapping[str, int]) -> str:
+    """Why socket operations are no requests."""
+    promising, other = hits.get("sockets", 0), hits.get("not_http", 0)
+    if promising:
+        return f"{plural(promising, 'connection')} that may speak HTTP/1, no request yet"
+    told = f" ({plural(other, 'connection')} with something else; TLS and HTTP/2 cannot be read)"
+    return "none on a connection that speaks HTTP/1" + (told if other else "")

@@ -42,8 +42,9 @@ class Batches:
     """What one source saw since its previous tick.
 
     `frames` maps an event type to its rows; types without rows are left out. `hits` counts since the start of
-    the run: each hook's runs for targets, and `sockets`, `not_http`, `requests`. The source is complete up to
-    `complete_until_ns` (Unix time).
+    the run; for HTTP `operations` (socket operations of targets), `sockets` (connections that looked like
+    HTTP), `not_http` (connections that did not), `requests` (begun) and `sampled_out` (of these). The source
+    is complete up to `complete_until_ns` (Unix time).
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
