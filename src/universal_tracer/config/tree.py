@@ -104,8 +104,9 @@ class HttpTracer(Section, frozen=True):
     max_payload_size: Annotated[
         int,
         _doc(
-            "bytes per kernel record; a longer head follows in further records, up to 64 KiB",
-            ge=256,
+            "bytes per kernel record; more than 4096 means 4096; a longer head follows in further records, "
+            "up to 64 KiB",
+            ge=64,
             le=65_536,
         ),
     ] = 4096
