@@ -1,0 +1,14 @@
+//! Events as Arrow columns: what leaves the core.
+//!
+//! [`HttpColumns`] and [`ConnectionColumns`] take one row at a time, borrowed, and give an
+//! Arrow record batch per tick. Names and types are the contract's; the Python side adds the
+//! columns that only it can know (`type`, `host`, `service`, `container`, `tls`, `breakdown`).
+
+mod builders;
+mod connection;
+mod http;
+mod time;
+
+pub use builders::{EndpointRow, HeaderFields, TcpRow};
+pub use connection::{ConnectionColumns, ConnectionRow};
+pub use http::{HttpColumns, HttpRow};

@@ -1,0 +1,144 @@
+//! Header fields: kept for the event, masked, and read for what they say about the body.
+
+use memchr::memchr;
+
+use crate::columns::HeaderFields;
+
+use super::exchange::Span;
+use super::head::{FieldRange, FieldRanges};
+use super::headers::{HeaderNames, Known};
+use super::privacy::{BodyKind, MASK, Privacy};
+use super::trace_context::TraceContext;
+
+/// What the fields of a head say.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) content_length: Option<u64>,
+    /// Lengths that contradict each other or are none.
+    pub(super) bad_length: bool,
+    /// `chunked` is the last transfer coding.
+    pub(super) chunked: bool,
+    /// There are transfer codings.
+    pub(super) coded: bool,
+    pub(super) upgrades: bool,
+    pub(super) expects_continue: bool,
+    /// Places in the values.
+    pub(super) host: Option<Span>,
+    pub(super) user_agent: Option<Span>,
+    pub(super) content_type: Option<Span>,
+    /// The body is text that may be shown; `None` as well where it is compressed.
+    pub(super) body_kind: Option<BodyKind>,
+    pub(super) event_stream: bool,
+    compressed: bool,
+}
+
+/// Appends the fields of `head` to `out`.
+pub(super) fn store(
+    head: &str,
+    ranges: &FieldRanges,
+    names: &mut HeaderNames,
+    privacy: &mut Privacy,
+    out: &mut HeaderFields,
+    trace: &mut TraceContext,
+) -> Notes {
+    let mut notes = Notes::default();
+    let Some(first) = ranges.fields.first() else {
+        return notes;
+    };
+    let suspicious = privacy.suspects(&head.as_bytes()[first.name.0 as usize..]);
+    for field in &ranges.fields {
+        let FieldRange { name, value } = *field;
+        let name = &head[name.0 as usize..name.1 as usize];
+        let mut value = &head[value.0 as usize..value.1 as usize];
+        let unfolded;
+        if ranges.folded && memchr(b'\n', value.as_bytes()).is_some() {
+            unfolded = value.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+            value = &unfolded;
+        }
+        let meaning = names.meaning(name, privacy);
+        let start = out.values.len();
+        out.names.push_str(name);
+        if meaning.masked {
+            out.values.push_str(MASK);
+        } else if meaning.known == Known::Host && value.contains('@') {
+            push_host(value, &mut out.values);
+        } else if suspicious && privacy.suspects(value.as_bytes()) {
+            privacy.mask_text(value, &mut out.values);
+        } else {
+            out.values.push_str(value);
+        }
+        out.end_field();
+        if meaning.known != Known::Other {
+            notes.read(meaning.known, value, Span::new(start, out.values.len()));
+            trace.read(meaning.known, value);
+        }
+    }
+    if notes.compressed {
+        notes.body_kind = None;
+    }
+    notes
+}
+
+/// User information does not belong there, and is a secret if it is.
+fn push_host(value: &str, out: &mut String) {
+    let at = value.rfind('@').unwrap_or(0);
+    out.push_str(MASK);
+    out.push_str(&value[at..]);
+}
+
+impl Notes {
+    fn read(&mut self, known: Known, value: &str, place: Span) {
+        match known {
+            Known::Host => self.host = Some(place),
+            Known::UserAgent => self.user_agent = Some(place),
+            Known::ContentLength => self.read_length(value),
+            Known::TransferEncoding => self.read_codings(value),
+            Known::Upgrade => self.upgrades = true,
+            Known::Expect => self.expects_continue = value.eq_ignore_ascii_case("100-continue"),
+            Known::ContentType => {
+                self.content_type = Some(place);
+                self.body_kind = BodyKind::of(value);
+                self.event_stream = has_media_type(value, "text/event-stream");
+            }
+            Known::ContentEncoding => self.compressed = !value.eq_ignore_ascii_case("identity"),
+            _ => {}
+        }
+    }
+
+    /// Equal lengths may be repeated, in fields or in a list (RFC 9110, 8.6).
+    fn read_length(&mut self, value: &str) {
+        for length in value.split(',').map(str::trim) {
+            let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+            match length.parse().ok().filter(|_| digits) {
+                Some(length) if self.content_length.is_none_or(|known| known == length) => {
+                    self.content_length = Some(length);
+                }
+                _ => self.bad_length = true,
+            }
+        }
+    }
+
+    fn read_codings(&mut self, value: &str) {
+        for coding in value
+            .split(',')
+            .map(str::trim)
+            .filter(|coding| !coding.is_empty())
+        {
+            let name = coding.split(';').next().unwrap_or_default().trim();
+            if name.eq_ignore_ascii_case("identity") {
+                continue;
+            }
+            self.coded = true;
+            self.chunked = name.eq_ignore_ascii_case("chunked");
+        }
+    }
+}
+
+fn has_media_type(value: &str, media_type: &str) -> bool {
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case(media_type)
+}

@@ -1,0 +1,300 @@
+//! Request heads: from a head's bytes to an open exchange.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+use crate::records::Record;
+
+use super::connection::{Body, Connection, Entry, MethodKind};
+use super::engine::Engine;
+use super::exchange::{Authority, Exchange, ExchangeId, Span};
+use super::fields::{self, Notes};
+use super::head::{self, RequestLine, Side};
+use super::limits::{OPEN_REQUEST_BYTES, PIPELINE_COUNTED, PIPELINE_DEPTH};
+use super::privacy::{MASK, Privacy};
+use super::route::Route;
+
+/// Memory reused for the text of one target.
+#[derive(Debug, Default)]
+pub(super) struct TargetText {
+    masked: String,
+    route: String,
+}
+
+/// What is wrong with a head, if anything.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum HeadFault {
+    None,
+    /// It was not seen to its end, for this reason.
+    Cut(&'static str),
+}
+
+impl Engine {
+    /// A request's head was read into `self.fields`; the stream stands behind it (or, where it
+    /// is cut, somewhere in it). Begins an exchange and says what body follows.
+    pub(super) fn request_head(
+        &mut self,
+        conn: &mut Connection,
+        dir: usize,
+        head: &[u8],
+        line: RequestLine,
+        fault: HeadFault,
+    ) -> Body {
+        let (text, line) = self.as_text(head, line);
+        let stream = &conn.streams[dir];
+        let (first, start) = (stream.first, stream.start);
+        let id = self.begin_exchange(conn);
+        let exchange = match id.and_then(|id| self.exchanges.get(id)) {
+            Some(exchange) => exchange,
+            None => {
+                self.spare.reset();
+                &mut self.spare
+            }
+        };
+        exchange.first = first;
+        exchange.request_start = start;
+        exchange.version = line.version;
+        let method = &text[line.method];
+        exchange.method = Some(exchange.append(method));
+        let kind = MethodKind::of(method);
+        store_target(
+            exchange,
+            kind,
+            &text[line.target],
+            &mut self.privacy,
+            &mut self.target,
+        );
+        exchange.has_request_fields = true;
+        let notes = fields::store(
+            &text,
+            &self.fields,
+            &mut self.names,
+            &mut self.privacy,
+            &mut exchange.request,
+            &mut exchange.trace,
+        );
+        exchange.user_agent = notes.user_agent;
+        if let (Authority::Unknown, Some(host)) = (exchange.authority, notes.host) {
+            exchange.authority = Authority::InHost(host);
+        }
+        exchange
+            .request_body
+            .begin(notes.body_kind.filter(|_| self.max_payload_capture > 0));
+        let malformed = self.fields.malformed
+            || memchr(0, head).is_some()
+            || notes.bad_length
+            || (notes.coded && !notes.chunked);
+        let body = if malformed {
+            Body::Unknown
+        } else {
+            request_body(kind, &notes)
+        };
+        if malformed {
+            exchange.fail("malformed");
+        } else if let HeadFault::Cut(error) = fault {
+            exchange.fail(error);
+        } else if self.fields.cut {
+            exchange.fail("truncated");
+        }
+        if matches!(body, Body::None | Body::Leaves) && fault == HeadFault::None {
+            exchange.request_end = Some(conn.streams[dir].position);
+        }
+        if malformed && !conn.spoke {
+            id.into_iter().for_each(|id| self.exchanges.end(id));
+            self.ignore(conn);
+            return Body::Unknown;
+        }
+        id.into_iter().for_each(|id| self.exchanges.recount(id));
+        self.recognise(conn, dir, &first);
+        self.close_message_before(conn, dir, first.starts);
+        self.count_request(conn, id.is_none());
+        let stream = &mut conn.streams[dir];
+        stream.exchange = id;
+        stream.awaits_continue = notes.expects_continue;
+        let (time_ns, starts) = (first.time_ns, first.starts);
+        conn.open.push_back(Entry::Request {
+            exchange: id,
+            kind,
+            time_ns,
+            starts,
+        });
+        body
+    }
+
+    /// The head as text; bytes that are no UTF-8 are replaced, and the parts found anew.
+    fn as_text<'a>(&mut self, head: &'a [u8], line: RequestLine) -> (Cow<'a, str>, RequestLine) {
+        let text = String::from_utf8_lossy(head);
+        if matches!(text, Cow::Borrowed(_)) {
+            return (text, line);
+        }
+        let bytes = text.as_bytes();
+        let malformed = self.fields.malformed;
+        let found = head::line_of(bytes).and_then(head::parse_request_line);
+        let behind = memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+        self.fields.read(bytes, behind, Side::Request);
+        self.fields.malformed |= malformed;
+        let line = found.unwrap_or(RequestLine {
+            target: line.method.end..line.method.end,
+            ..line
+        });
+        (text, line)
+    }
+
+    /// `None` where there is no room: the request is counted as lost, its answer is still awaited.
+    fn begin_exchange(&mut self, conn: &mut Connection) -> Option<ExchangeId> {
+        let room = self.exchanges.open() < self.correlation_table_size
+            && self.exchanges.bytes() < OPEN_REQUEST_BYTES
+            && conn.open.len() < PIPELINE_DEPTH;
+        room.then(|| self.exchanges.begin())
+    }
+
+    fn count_request(&mut self, conn: &mut Connection, has_no_room: bool) {
+        conn.requests += 1;
+        self.losses.open_requests += u64::from(has_no_room);
+    }
+
+    /// Gives a connection up that asks and asks without ever being answered.
+    pub(super) fn check_depth(&mut self, conn: &mut Connection) {
+        if conn.open.len() > PIPELINE_COUNTED {
+            self.drop_open(conn);
+            self.ignore(conn);
+        }
+    }
+
+    /// Bodies before this request whose ends could not be seen: the request's ends here, and the
+    /// answer's has ended where the kernel saw a new exchange begin.
+    fn close_message_before(&mut self, conn: &mut Connection, dir: usize, starts: bool) {
+        let answers = 1 - dir;
+        if starts && self.is_lost_within(conn, answers) {
+            self.finish_lost(conn, answers);
+        }
+        let stream = &mut conn.streams[dir];
+        let (start, in_message) = (stream.start, std::mem::take(&mut stream.in_message));
+        if let Some(exchange) = stream
+            .exchange
+            .filter(|_| in_message)
+            .and_then(|id| self.exchanges.get(id))
+        {
+            exchange.request_end.get_or_insert(start);
+        }
+    }
+
+    /// A request line that is no HTTP, on a connection that spoke it before.
+    pub(super) fn malformed_request(&mut self, conn: &mut Connection, dir: usize, record: &Record) {
+        let id = self.begin_exchange(conn);
+        self.count_request(conn, id.is_none());
+        let Some((id, exchange)) = id.and_then(|id| Some((id, self.exchanges.get(id)?))) else {
+            return;
+        };
+        let stream = &mut conn.streams[dir];
+        exchange.first = stream.first;
+        exchange.request_start = stream.start;
+        exchange.fail("malformed");
+        stream.exchange = Some(id);
+        stream.in_message = true;
+        conn.open.push_back(Entry::Request {
+            exchange: Some(id),
+            kind: MethodKind::Usual,
+            time_ns: record.time_ns,
+            starts: stream.first.starts,
+        });
+    }
+}
+
+impl MethodKind {
+    fn of(method: &str) -> Self {
+        match method {
+            "HEAD" => Self::Head,
+            "CONNECT" => Self::Connect,
+            _ => Self::Usual,
+        }
+    }
+}
+
+/// RFC 9112, 6.3, for requests.
+fn request_body(kind: MethodKind, notes: &Notes) -> Body {
+    match notes.content_length {
+        _ if kind == MethodKind::Connect => Body::Leaves,
+        _ if notes.chunked => Body::Chunked,
+        Some(length @ 1..) => Body::Length(length),
+        _ if notes.upgrades => Body::Leaves,
+        _ => Body::None,
+    }
+}
+
+fn store_target(
+    exchange: &mut Exchange,
+    kind: MethodKind,
+    target: &str,
+    privacy: &mut Privacy,
+    text: &mut TargetText,
+) {
+    if kind == MethodKind::Connect {
+        exchange.authority = store_authority(exchange, target);
+        return;
+    }
+    let mut rest = target;
+    if let Some(scheme) =
+        head::scheme_length(target.as_bytes()).filter(|_| !target.starts_with('/'))
+    {
+        rest = &target[scheme..];
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        exchange.authority = store_authority(exchange, &rest[..end]);
+        rest = &rest[end..];
+    }
+    let question = memchr(b'?', rest.as_bytes());
+    let path = &rest[..question.unwrap_or(rest.len())];
+    store_path(exchange, path, privacy, text);
+    if let Some(question) = question {
+        text.masked.clear();
+        privacy.mask_pairs(&rest[question + 1..], &mut text.masked);
+        exchange.query = Some(exchange.append(&text.masked));
+    }
+}
+
+fn store_authority(exchange: &mut Exchange, authority: &str) -> Authority {
+    let start = exchange.line.len();
+    match authority.rfind('@') {
+        Some(at) => {
+            exchange.line.push_str(MASK);
+            exchange.line.push_str(&authority[at..]);
+        }
+        None => exchange.line.push_str(authority),
+    }
+    Authority::InLine(Span::new(start, exchange.line.len()))
+}
+
+fn store_path(exchange: &mut Exchange, path: &str, privacy: &mut Privacy, text: &mut TargetText) {
+    let path = if path.is_empty() { "/" } else { path };
+    let Some(segments) = path.strip_prefix('/') else {
+        // `*`, the server as a whole
+        let place = exchange.append(path);
+        (exchange.path, exchange.route) = (Some(place), Some(place));
+        return;
+    };
+    text.route.clear();
+    let mut route = Route::new(&mut text.route);
+    let shown = if privacy.suspects(path.as_bytes()) || memchr(b';', path.as_bytes()).is_some() {
+        text.masked.clear();
+        for segment in segments.split('/') {
+            text.masked.push('/');
+            let start = text.masked.len();
+            privacy.mask_text(segment, &mut text.masked);
+            route.segment(segment, &text.masked[start..]);
+        }
+        &text.masked
+    } else {
+        segments
+            .split('/')
+            .for_each(|segment| route.segment(segment, segment));
+        path
+    };
+    let place = exchange.append(shown);
+    exchange.path = Some(place);
+    exchange.route = Some(if text.route == shown {
+        place
+    } else {
+        exchange.append(&text.route)
+    });
+}

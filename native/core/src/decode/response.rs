@@ -1,0 +1,236 @@
+//! Answers: which request they belong to, what body follows, and when they end.
+
+use memchr::memchr;
+
+use crate::records::Record;
+
+use super::connection::{Body, Connection, Entry, MethodKind, Phase};
+use super::engine::Engine;
+use super::exchange::ExchangeId;
+use super::fields::{self, Notes};
+use super::head::StatusLine;
+use super::request::HeadFault;
+
+/// The request that an answer belongs to.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    exchange: Option<ExchangeId>,
+    kind: MethodKind,
+    matched: bool,
+}
+
+impl Engine {
+    /// An answer's head was read into `self.fields`; says what body follows. `None`: the answer
+    /// is only an interim one, or the connection left HTTP.
+    pub(super) fn response_head(
+        &mut self,
+        conn: &mut Connection,
+        dir: usize,
+        head: &[u8],
+        line: StatusLine,
+        fault: HeadFault,
+    ) -> Option<Body> {
+        let first_ns = conn.streams[dir].first.time_ns;
+        let asked = self.find_asked(conn, first_ns);
+        let start = conn.streams[dir].start;
+        if matches!(line.status, 100 | 102..=199) && fault == HeadFault::None {
+            if let Some(exchange) = asked.exchange.and_then(|id| self.exchanges.get(id)) {
+                exchange.response_start.get_or_insert(start);
+            }
+            return None;
+        }
+        let stream = &mut conn.streams[dir];
+        stream.in_message = true;
+        stream.unmatched = !asked.matched;
+        let text = String::from_utf8_lossy(head);
+        if matches!(text, std::borrow::Cow::Owned(_)) {
+            let malformed = self.fields.malformed;
+            let behind = memchr(b'\n', text.as_bytes()).map_or(text.len(), |end| end + 1);
+            self.fields
+                .read(text.as_bytes(), behind, super::head::Side::Response);
+            self.fields.malformed |= malformed;
+        }
+        let exchange = match asked.exchange.and_then(|id| self.exchanges.get(id)) {
+            Some(exchange) => exchange,
+            None => {
+                self.spare.reset();
+                &mut self.spare
+            }
+        };
+        exchange.clear_response_fields();
+        exchange.status = Some(line.status);
+        exchange.answered_ns = Some(first_ns);
+        exchange.response_start.get_or_insert(start);
+        exchange.has_response_fields = true;
+        let notes = fields::store(
+            &text,
+            &self.fields,
+            &mut self.names,
+            &mut self.privacy,
+            &mut exchange.response,
+            &mut self.unused_trace,
+        );
+        self.unused_trace.clear();
+        exchange.content_type = notes.content_type;
+        exchange.streaming = notes.event_stream;
+        exchange
+            .response_body
+            .begin(notes.body_kind.filter(|_| self.max_payload_capture > 0));
+        let malformed = self.fields.malformed || notes.bad_length || memchr(0, head).is_some();
+        if malformed {
+            exchange.fail("malformed");
+        } else if let HeadFault::Cut(error) = fault {
+            exchange.fail(error);
+        } else if self.fields.cut {
+            exchange.fail("truncated");
+        }
+        let leaves =
+            line.status == 101 || (asked.kind == MethodKind::Connect && line.status / 100 == 2);
+        exchange.streaming |= leaves;
+        if let Some(id) = asked
+            .exchange
+            .filter(|&id| self.exchanges.get(id).is_some())
+        {
+            self.exchanges.recount(id);
+        }
+        self.settle_request(conn, 1 - dir, leaves);
+        Some(match (leaves, malformed) {
+            (true, _) => Body::Leaves,
+            (false, true) => Body::Unknown,
+            _ => response_body(asked.kind, line.status, &notes),
+        })
+    }
+
+    /// The final answer tells what follows a request that asked to leave HTTP.
+    fn settle_request(&mut self, conn: &mut Connection, requests: usize, leaves: bool) {
+        if leaves {
+            conn.streams
+                .iter_mut()
+                .for_each(|stream| stream.phase = Phase::Tunnel);
+            self.advise_off(conn);
+            return;
+        }
+        match conn.streams[requests].phase {
+            Phase::Undecided => conn.streams[requests].phase = Phase::Idle,
+            // too much came before the answer to be held back
+            Phase::Tunnel => conn.streams[requests].phase = Phase::Lost,
+            _ => {}
+        }
+    }
+
+    /// The request that an answer beginning at `first_ns` belongs to; it stays in the queue.
+    fn find_asked(&mut self, conn: &mut Connection, first_ns: u64) -> Asked {
+        let nobody = Asked {
+            exchange: None,
+            kind: MethodKind::Usual,
+            matched: false,
+        };
+        while conn.open.front().is_some_and(Entry::is_unseen) {
+            // answers to requests that were not seen come before the next one that was
+            match conn.open.get(1) {
+                Some(&Entry::Request { time_ns, .. }) if first_ns >= time_ns => {
+                    conn.open.pop_front()
+                }
+                Some(Entry::Unseen { .. }) => conn.open.pop_front(),
+                _ => return nobody,
+            };
+        }
+        match conn.open.front() {
+            Some(&Entry::Request { time_ns, .. }) if conn.uncertain && first_ns < time_ns => nobody,
+            Some(&Entry::Request { exchange, kind, .. }) => Asked {
+                exchange,
+                kind,
+                matched: true,
+            },
+            _ => nobody,
+        }
+    }
+
+    /// The answer under way is complete.
+    pub(super) fn finish_response(&mut self, conn: &mut Connection, dir: usize, end_ns: u64) {
+        let stream = &mut conn.streams[dir];
+        stream.phase = Phase::Idle;
+        stream.has_gap = false;
+        stream.chunks_lost = false;
+        stream.skip_until = None;
+        if !std::mem::take(&mut stream.in_message) || std::mem::take(&mut stream.unmatched) {
+            return;
+        }
+        let end = stream.position;
+        if let Some(Entry::Request {
+            exchange: Some(id), ..
+        }) = conn.open.pop_front()
+        {
+            if let Some(exchange) = self.exchanges.get(id) {
+                exchange.response_body.whole = !exchange.response_body.cut;
+            }
+            self.emit(conn, id, Some(end_ns), end);
+        }
+        if conn.open.is_empty() {
+            conn.uncertain &= conn
+                .streams
+                .iter()
+                .any(|stream| stream.phase == Phase::Lost);
+        }
+    }
+
+    /// Whether the present answer's end cannot be seen any more.
+    pub(super) fn is_lost_within(&self, conn: &Connection, dir: usize) -> bool {
+        conn.streams[dir].phase == Phase::Lost && conn.streams[dir].in_message
+    }
+
+    /// Ends an answer whose end was not seen: it ended with the last byte that came.
+    pub(super) fn finish_lost(&mut self, conn: &mut Connection, dir: usize) {
+        if conn.streams[dir].has_gap {
+            self.fail_front(conn, "truncated");
+        }
+        let last_ns = conn.streams[dir].last_ns;
+        self.finish_response(conn, dir, last_ns);
+        conn.streams[dir].phase = Phase::Lost;
+    }
+
+    pub(super) fn fail_front(&mut self, conn: &Connection, error: &'static str) {
+        if let Some(Entry::Request {
+            exchange: Some(id), ..
+        }) = conn.open.front()
+            && let Some(exchange) = self.exchanges.get(*id)
+        {
+            exchange.fail(error);
+        }
+    }
+
+    /// Something came where an answer was to begin, and is none.
+    pub(super) fn malformed_response(
+        &mut self,
+        conn: &mut Connection,
+        dir: usize,
+        record: &Record,
+    ) {
+        let stream = &mut conn.streams[dir];
+        let start = stream.start;
+        stream.phase = Phase::Lost;
+        let asked = self.find_asked(conn, record.time_ns);
+        if !asked.matched {
+            return;
+        }
+        if let Some(exchange) = asked.exchange.and_then(|id| self.exchanges.get(id)) {
+            exchange.response_start.get_or_insert(start);
+            exchange.fail("malformed");
+        }
+        conn.streams[dir].in_message = true;
+        self.finish_response(conn, dir, record.time_ns);
+        conn.streams[dir].phase = Phase::Lost;
+    }
+}
+
+/// RFC 9112, 6.3, for answers.
+fn response_body(kind: MethodKind, status: u16, notes: &Notes) -> Body {
+    match notes.content_length {
+        _ if kind == MethodKind::Head || matches!(status, 204 | 304) => Body::None,
+        _ if notes.chunked => Body::Chunked,
+        _ if notes.coded => Body::UntilEnd,
+        Some(0) => Body::None,
+        Some(length) => Body::Length(length),
+        None => Body::UntilEnd,
+    }
+}
