@@ -117,7 +117,9 @@ class HttpTracer(Section, frozen=True):
     protocols: Annotated[
         tuple[Literal["http", "https", "grpc", "websocket"], ...], _doc("what to look for", min_length=1)
     ] = ("http", "https", "grpc", "websocket")
-    correlation_table_size: Annotated[int, _doc("connections followed at once", ge=64, le=1_048_576)] = 8192
+    correlation_table_size: Annotated[
+        int, _doc("requests that may wait for their answers at once", ge=64, le=1_048_576)
+    ] = 8192
     enable_distributed_tracing: Annotated[bool, _doc("link spans by the trace headers of requests")] = False
     trace_header: Annotated[
         _HeaderName | None, _doc("a header that carries the trace's id, beside the usual ones")
