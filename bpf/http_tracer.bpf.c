@@ -21,6 +21,7 @@
 
 /* Limits */
 #define CAPTURE_LIMIT 4096	  /* bytes per record; settings.capture_bytes is at most this */
+#define LARGE_RECORD 1024	  /* bytes */
 #define MAX_PIECES 17		  /* records per operation: 64 KiB of head in pieces of CAPTURE_LIMIT */
 #define PEEK_BYTES 32		  /* enough to tell what an operation begins with */
 #define MAX_PEEKS 1024		  /* operations of an older connection that are searched for a message */
@@ -140,15 +141,21 @@ static __always_inline bool ring_passed(__u64 used, __u32 quarters)
 	return used > settings.ring_bytes / 4 * quarters;
 }
 
+static __always_inline __u64 ring_used(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+}
+
+/* The reader drains by time; it is woken only past half of the ring, which requests and large records look at. */
 static __always_inline long emit(struct scratch *scratch, __u32 captured)
 {
-	__u64 used = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+	bool looks = captured > LARGE_RECORD || (scratch->record.flags & RECORD_START);
 
 	if (captured > CAPTURE_LIMIT)
 		captured = CAPTURE_LIMIT;
 	scratch->record.captured = captured;
 	return bpf_ringbuf_output(&events, &scratch->record, sizeof(struct record) + captured,
-				  ring_passed(used, 2) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+				  looks && ring_passed(ring_used(), 2) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline struct scratch *get_scratch(__u32 slot)
@@ -173,10 +180,10 @@ static __always_inline void begin_record(struct scratch *scratch, struct connect
 	scratch->record.time_ns = bpf_ktime_get_ns();
 }
 
-static __always_inline void name_task(struct record *record, struct connection *connection, __u64 pid_tgid)
+static __always_inline void name_task(struct record *record, struct connection *connection, struct task_struct *task)
 {
-	record->pid = pid_tgid >> 32;
-	record->tid = (__u32)pid_tgid;
+	record->pid = task->tgid;
+	record->tid = task->pid;
 	if (connection->last_tid != record->tid) {
 		connection->last_tid = record->tid;
 		bpf_get_current_comm(record->comm, sizeof(record->comm));
@@ -232,7 +239,7 @@ static __always_inline void read_endpoints(struct sock *sk, struct endpoints *en
 
 /* Tells userspace of a connection before its first record. */
 static __always_inline bool announce(struct scratch *scratch, struct connection *connection, struct sock *sk,
-				     __u64 pid_tgid)
+				     struct task_struct *task)
 {
 	struct endpoints *ends = &scratch->endpoints;
 
@@ -240,7 +247,7 @@ static __always_inline bool announce(struct scratch *scratch, struct connection 
 		return true;
 	begin_record(scratch, connection, RECORD_OPEN);
 	connection->last_tid = 0;
-	name_task(&scratch->record, connection, pid_tgid);
+	name_task(&scratch->record, connection, task);
 	connection->last_tid = 0; /* the data record names its thread as well */
 	scratch->record.flags = connection->born;
 	__builtin_memset(ends, 0, sizeof(*ends));
@@ -341,7 +348,7 @@ static __always_inline void judge(struct connection *connection, enum direction 
 		return;
 	}
 	connection->verdict = VERDICT_RECORD;
-	if (ring_passed(bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA), 3))
+	if (ring_passed(ring_used(), 3))
 		leave_out(connection);
 	else
 		connection->pending |= RECORD_START;
@@ -466,9 +473,8 @@ static __always_inline void emit_operation(struct scratch *scratch, struct conne
 }
 
 /* Finds the operation's bytes and how many of them are worth copying. */
-static __always_inline void locate(struct operation *operation, struct connection *connection, __u32 tid)
+static __always_inline void locate(struct operation *operation, struct connection *connection, struct task_struct *task)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 direction = operation->direction & 1, want = operation->length;
 
 	if (connection->last_direction != direction) {
@@ -480,7 +486,7 @@ static __always_inline void locate(struct operation *operation, struct connectio
 	if (want > connection->budget[direction])
 		want = connection->budget[direction];
 	operation->buffer.base = operation->buffer.iovecs = operation->buffer.iovec_count = 0;
-	if ((task->flags & PF_KTHREAD) || !find_user_buffer(task, tid, operation->length, &operation->buffer))
+	if ((task->flags & PF_KTHREAD) || !find_user_buffer(task, operation->length, &operation->buffer))
 		want = 0;
 	operation->want = want;
 }
@@ -503,10 +509,10 @@ static __always_inline __u32 bytes_to_judge_by(const struct operation *operation
 }
 
 static __always_inline void describe_operation(struct scratch *scratch, struct connection *connection,
-						struct tcp_sock *tcp, __u64 pid_tgid)
+						struct tcp_sock *tcp, struct task_struct *task)
 {
 	begin_record(scratch, connection, RECORD_DATA);
-	name_task(&scratch->record, connection, pid_tgid);
+	name_task(&scratch->record, connection, task);
 	scratch->record.sequence = scratch->operation.sequence;
 	scratch->record.flags = connection->pending | (scratch->operation.direction == SENT ? RECORD_SENT : 0);
 	if (tcp)
@@ -514,19 +520,19 @@ static __always_inline void describe_operation(struct scratch *scratch, struct c
 }
 
 static __always_inline void record_operation(struct scratch *scratch, struct connection *connection, struct sock *sk,
-					     struct tcp_sock *tcp, __u64 pid_tgid)
+					     struct tcp_sock *tcp, struct task_struct *task)
 {
 	struct operation *operation = &scratch->operation;
 
 	if (!connection->announced) {
-		if (!announce(scratch, connection, sk, pid_tgid))
+		if (!announce(scratch, connection, sk, task))
 			return;
 		operation->captured = 0; /* announce() used the buffer */
 	}
 	if (operation->captured < operation->want)
 		capture(scratch, operation->want);
 	connection->budget[operation->direction & 1] -= operation->captured;
-	describe_operation(scratch, connection, tcp, pid_tgid);
+	describe_operation(scratch, connection, tcp, task);
 	emit_operation(scratch, connection);
 }
 
@@ -554,16 +560,16 @@ static __always_inline bool judge_unseen(struct connection *connection, enum dir
 
 /* Leaves the operation to handle_uring_complete(), which knows its buffer. */
 static __always_inline void defer_operation(struct scratch *scratch, struct connection *connection, struct sock *sk,
-					    struct tcp_sock *tcp, __u64 pid_tgid)
+					    struct tcp_sock *tcp, struct task_struct *task)
 {
-	struct uring_key key = {(__u64)sk, (__u32)pid_tgid, scratch->operation.direction};
+	struct uring_key key = {(__u64)sk, task->pid, scratch->operation.direction};
 	struct uring_operation waiting = {};
 
 	if (!judge_unseen(connection, scratch->operation.direction))
 		return;
-	if (!connection->announced && !announce(scratch, connection, sk, pid_tgid))
+	if (!connection->announced && !announce(scratch, connection, sk, task))
 		return;
-	describe_operation(scratch, connection, tcp, pid_tgid);
+	describe_operation(scratch, connection, tcp, task);
 	connection->pending = 0;
 	waiting.record = scratch->record;
 	waiting.record.length = scratch->operation.length;
@@ -573,13 +579,13 @@ static __always_inline void defer_operation(struct scratch *scratch, struct conn
 
 static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum direction direction, bool is_tcp)
 {
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct connection *connection;
 	struct scratch *scratch;
 	struct tcp_sock *tcp;
 	__u32 end;
 
-	connection = get_connection(sk, pid_tgid >> 32);
+	connection = get_connection(sk, task->tgid);
 	if (!connection)
 		return;
 	count_hit(HIT_OPERATIONS);
@@ -589,7 +595,7 @@ static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum 
 		connection->next[direction] += length;
 	if (is_left_out(connection, direction))
 		return;
-	tcp = is_tcp ? bpf_skc_to_tcp_sock(sk) : NULL;
+	tcp = is_tcp ? bpf_core_cast(sk, struct tcp_sock) : NULL;
 	end = end_sequence(tcp, connection, direction);
 	scratch = get_scratch(direction == SENT ? SCRATCH_SEND : SCRATCH_RECEIVE);
 	if (!scratch || advised_to_skip(connection, direction, end))
@@ -597,14 +603,14 @@ static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum 
 	scratch->operation.length = length;
 	scratch->operation.direction = direction;
 	scratch->operation.sequence = end - length;
-	if (is_uring_operation(bpf_get_current_task_btf(), sk)) {
-		defer_operation(scratch, connection, sk, tcp, pid_tgid);
+	if (is_uring_operation(task, sk)) {
+		defer_operation(scratch, connection, sk, tcp, task);
 		return;
 	}
-	locate(&scratch->operation, connection, (__u32)pid_tgid);
+	locate(&scratch->operation, connection, task);
 	capture(scratch, bytes_to_judge_by(&scratch->operation, connection));
 	if (classify(connection, direction, scratch->data, scratch->operation.captured))
-		record_operation(scratch, connection, sk, tcp, pid_tgid);
+		record_operation(scratch, connection, sk, tcp, task);
 	else
 		disappoint(connection);
 }
@@ -638,7 +644,7 @@ static __always_inline void handle_end_of_stream(struct sock *sk, bool is_tcp)
 	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	if (!connection || !connection->announced)
 		return;
-	tell(connection, RECORD_END, 0, end_sequence(is_tcp ? bpf_skc_to_tcp_sock(sk) : NULL, connection, RECEIVED), 0);
+	tell(connection, RECORD_END, 0, end_sequence(is_tcp ? bpf_core_cast(sk, struct tcp_sock) : NULL, connection, RECEIVED), 0);
 }
 
 static __always_inline bool is_traced_stream(struct sock *sk, bool *is_tcp)
@@ -680,9 +686,7 @@ int BPF_PROG(handle_state, struct sock *sk, int old, int state)
 	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	if (!connection || !connection->announced)
 		return 0;
-	tcp = bpf_skc_to_tcp_sock(sk);
-	if (!tcp)
-		return 0;
+	tcp = bpf_core_cast(sk, struct tcp_sock);
 	if (state != STATE_CLOSE) {
 		tell(connection, RECORD_END, RECORD_SENT, tcp->write_seq, 0);
 		return 0;

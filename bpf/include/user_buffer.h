@@ -100,8 +100,7 @@ static __always_inline bool from_multi_message(__u64 vector, __u32 count, __u32 
 }
 
 /* Fills `buffer` from the present system call's arguments; false: none known. */
-static __always_inline bool find_user_buffer(struct task_struct *task, __u32 tid, __u32 length,
-					     struct user_buffer *buffer)
+static __always_inline bool find_user_buffer(struct task_struct *task, __u32 length, struct user_buffer *buffer)
 {
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	__u64 second = SYSCALL_ARGUMENT_2(regs), third = SYSCALL_ARGUMENT_3(regs);
@@ -125,7 +124,7 @@ static __always_inline bool find_user_buffer(struct task_struct *task, __u32 tid
 		return from_message(second, buffer);
 	case NR_SENDMMSG:
 	case NR_RECVMMSG:
-		return from_multi_message(second, third, tid, length, buffer);
+		return from_multi_message(second, third, task->pid, length, buffer);
 	default:
 		return false;
 	}

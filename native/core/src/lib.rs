@@ -1,5 +1,20 @@
 //! The tracer's core, without any Python in it.
+//!
+//! [`session`] owns everything that is in the kernel: it plans, loads, attaches,
+//! and drains the ring into a [`decode::HttpDecoder`], which turns socket
+//! operations into events and these into Arrow [`columns`].
 
+mod advice;
+pub mod clock;
 pub mod columns;
 pub mod decode;
+mod drain;
+pub mod error;
+mod layout;
+mod losses;
+pub mod plan;
 pub mod records;
+pub mod session;
+pub mod settings;
+mod targets;
+mod verifier_log;

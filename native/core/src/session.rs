@@ -132,7 +132,8 @@ impl HttpSession {
     pub fn tick(&mut self, wait: Duration) -> Result<Tick> {
         let shared = self.shared.as_ref().ok_or_else(not_attached)?;
         let decoded = shared.take(wait);
-        let (losses, hits) = self.counters.as_mut().ok_or_else(not_attached)?.read()?;
+        let (mut losses, hits) = self.counters.as_mut().ok_or_else(not_attached)?.read()?;
+        losses.extend_from_slice(&decoded.losses);
         let complete_until_ns =
             clock::monotonic_ns().cast_signed() + clock::unix_minus_monotonic_ns();
         Ok(Tick {
