@@ -88,7 +88,7 @@ def test_defaults_of_privacy_are_told() -> None:
     assert f"the first {Privacy().max_payload_capture} bytes" in page
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
@@ -108,7 +108,7 @@ def test_flags_in_pages_exist() -> None:
     for page in PAGES:
         for line in page.read_text(encoding="utf-8").splitlines():
             command = re.search(r"universal-tracer ([^|#`]*)", line)
-            own = command[1].partition(" -- ")[0] if command else ""
+            own = re.split(r"(?:^|\s)--\s", command[1])[0] if command else ""
             assert [flag for flag in re.findall(r"(?<!\S)--?[a-z][\w-]*", own) if flag not in known] == [], (
                 line
             )
