@@ -72,6 +72,19 @@ def test_limits_of_the_kernel_are_told_as_they_are() -> None:
             assert any(spelling in told for spelling in spellings(known[name])), (name, known[name], line)
 
 
+def test_every_place_of_losses_is_told() -> None:
+    (kernel,) = re.findall(
+        r"LOSS_PLACES: \[&str; \d+\] = \[(.*?)\];", text_of("native", "core", "src", "losses.rs"), re.DOTALL
+    )
+    decoder = re.findall(
+        r'\("(\w+)", (?:taken\.|events as)', "".join(map(Path.read_text, DECODER.glob("*.rs")))
+    )
+    places = [*re.findall(r'"(\w+)"', kernel), *decoder]
+    assert len(places) >= 10
+    page = text_of("docs", "LIMITS.md").partition("## Places of losses")[2]
+    assert [place for place in places if f"`{place}`" not in page] == []
+
+
 @pytest.mark.parametrize("array", ["SENSITIVE_HEADERS", "SENSITIVE_HEADER_PARTS", "SENSITIVE_FIELDS"])
 def test_every_name_that_is_masked_is_told(array: str) -> None:
     source = (DECODER / "privacy" / "names.rs").read_text(encoding="utf-8")

@@ -165,7 +165,7 @@ LOSS = EventType(
         Column(
             "where",
             Scalar.TEXT,
-            "the place where it got lost (`ring_full`, `backlog`, `connections`, …)",
+            "the place where it got lost (`ring_full`, `gaps`, `connections`, …)",
             always=True,
         ),
         Column("count", Scalar.UINT64, "how many since the previous event of this kind", always=True),
