@@ -1,6 +1,7 @@
 """Tracers on the running kernel: the native session behind the `Source` port.
 
-The native module decodes; this one takes batches over as frames, without a copy, and gives errors their exit code.
+The native module decodes; this one takes batches over as frames, without a copy, and gives errors their exit
+code.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from universal_tracer import _native
-from universal_tracer.model.errors import KernelError, PrivilegeError, RunFailedError, TargetError, TracerError
+from universal_tracer.model.errors import (
+    KernelError,
+    PrivilegeError,
+    RunFailedError,
+    TargetError,
+    TracerError,
+)
 from universal_tracer.model.ports import Batches, Loss, PlannedHook
 
 if TYPE_CHECKING:
@@ -28,7 +35,8 @@ _ERRORS: Final[Mapping[str, type[TracerError]]] = {
 def open_http(settings: Mapping[str, object]) -> HttpSource:
     """The HTTP tracer, planned and not yet attached.
 
-    `settings` as `_native.HttpSession` takes them. Raises TracerError where the kernel or the installation lacks something.
+    `settings` as `_native.HttpSession` takes them. Raises TracerError where the kernel or the installation
+    lacks something.
     """
     with _told_errors():
         return HttpSource(_native.HttpSession(dict(settings)))
