@@ -4,12 +4,16 @@ use crate::records::{Record, flag};
 
 use super::connection::{Connection, Entry, Phase, RECEIVED, SENT};
 use super::engine::Engine;
+use super::head::{self, Opening};
 
 impl Engine {
     /// No byte follows in this direction.
     pub(super) fn end_direction(&mut self, conn: &mut Connection, dir: usize, record: &Record) {
         self.move_to_end(conn, dir, record, record.sequence);
         conn.streams[dir].ended = true;
+        if first_head(conn) == Some(dir) {
+            self.cut_head(conn, dir, Some("closed"));
+        }
         match conn.requests_from {
             Some(requests) if requests == dir => self.end_requests(conn, dir, "closed"),
             Some(_) => self.end_answers(conn, dir, record.time_ns, "closed"),
@@ -121,16 +125,19 @@ impl Engine {
         self.release(conn, u64::MAX);
         self.move_to_end(conn, SENT, record, record.sequence);
         self.move_to_end(conn, RECEIVED, record, record.length);
+        let error = if record.flags & flag::RESET != 0 {
+            "reset"
+        } else {
+            "closed"
+        };
+        if let Some(dir) = first_head(conn) {
+            self.cut_head(conn, dir, Some(error));
+        }
         if let Some(requests) = conn.requests_from.filter(|_| !conn.ignored) {
             let answers = 1 - requests;
             if record.flags & flag::LOST != 0 {
-                self.drop_unanswered(conn, answers);
+                self.drop_counted(conn, answers);
             }
-            let error = if record.flags & flag::RESET != 0 {
-                "reset"
-            } else {
-                "closed"
-            };
             self.end_requests(conn, requests, error);
             if conn.streams[answers].phase == Phase::Tunnel {
                 self.end_tunnel(conn, answers, record, error);
@@ -167,7 +174,7 @@ impl Engine {
     }
 
     /// The kernel has counted the exchange that was open: it makes no event.
-    fn drop_unanswered(&mut self, conn: &mut Connection, answers: usize) {
+    fn drop_counted(&mut self, conn: &mut Connection, answers: usize) {
         if conn.streams[answers].in_message {
             self.drop_front(conn, answers);
         } else {
@@ -184,6 +191,7 @@ impl Engine {
 
     /// Ends requests that made no progress for the time-out. Returns when the next one is due.
     pub(super) fn time_out(&mut self, conn: &mut Connection, now_ns: u64) -> Option<u64> {
+        self.time_out_first_head(conn, now_ns);
         let requests = conn.requests_from?;
         let asking = &conn.streams[requests];
         let asked_ns = asking.last_ns.saturating_add(self.correlation_timeout_ns);
@@ -206,7 +214,7 @@ impl Engine {
                 continue;
             };
             let asking = &conn.streams[requests];
-            let uploaded_ns = if asking.exchange == Some(id) && asking.in_message {
+            let uploaded_ns = if asking.exchange == Some(id) {
                 asking.last_ns
             } else {
                 0
@@ -225,6 +233,14 @@ impl Engine {
             }
         }
         next
+    }
+
+    /// The head of a connection's first request never ends.
+    fn time_out_first_head(&mut self, conn: &mut Connection, now_ns: u64) {
+        let is_old = |last_ns: u64| last_ns.saturating_add(self.correlation_timeout_ns) <= now_ns;
+        if let Some(dir) = first_head(conn).filter(|&dir| is_old(conn.streams[dir].last_ns)) {
+            self.cut_head(conn, dir, Some("timeout"));
+        }
     }
 
     /// Whether the answer under way may go on without bytes that we see.
@@ -254,6 +270,18 @@ impl Engine {
             self.emit(conn, id, None, seen);
         }
     }
+}
+
+/// Direction of a partial request head on a connection of which nothing else is known.
+fn first_head(conn: &Connection) -> Option<usize> {
+    let begins = |dir: &usize| {
+        let stream = &conn.streams[*dir];
+        stream.phase == Phase::Head && head::opening(&stream.head) == Opening::Request
+    };
+    [RECEIVED, SENT]
+        .into_iter()
+        .find(begins)
+        .filter(|_| conn.requests_from.is_none())
 }
 
 /// Position of the answer's last byte that was seen.

@@ -6,7 +6,7 @@ use crate::records::Record;
 use super::connection::{Connection, Entry};
 use super::exchange::{Exchange, Exchanges, Moment};
 use super::head::FieldRanges;
-use super::headers::HeaderNames;
+use super::header_names::HeaderNames;
 use super::privacy::Privacy;
 use super::request::TargetText;
 use super::trace_context::TraceContext;
@@ -59,6 +59,8 @@ pub(super) struct Engine {
     pub(super) connections: ConnectionColumns,
     pub(super) losses: Losses,
     pub(super) policies: Vec<PolicyUpdate>,
+    /// A record is consumed although something is missing before it.
+    pub(super) forcing: bool,
     /// Number of calls of `advance`.
     pub(super) drain: u64,
     /// Bytes in partial heads and records held back.
@@ -91,6 +93,7 @@ impl Engine {
             connections: ConnectionColumns::new(),
             losses: Losses::default(),
             policies: Vec::new(),
+            forcing: false,
             drain: 0,
             buffered: 0,
             waiting: Vec::new(),

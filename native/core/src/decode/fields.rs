@@ -6,7 +6,7 @@ use crate::columns::HeaderFields;
 
 use super::exchange::Span;
 use super::head::{FieldRange, FieldRanges};
-use super::headers::{HeaderNames, Known};
+use super::header_names::{HeaderNames, Known};
 use super::privacy::{BodyKind, MASK, Privacy};
 use super::trace_context::TraceContext;
 

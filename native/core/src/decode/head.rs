@@ -129,21 +129,42 @@ fn request_line_so_far(bytes: &[u8]) -> Opening {
     }
     match &bytes[method..] {
         [] | [b' '] if method > 0 => Opening::Undecided,
-        [b' ', first, rest @ ..] if method > 0 => {
-            let plausible =
-                begins_target(*first) && !rest.iter().any(|&byte| byte < b' ' && byte != b'\r');
-            if plausible {
-                Opening::Request
-            } else {
-                Opening::Neither
-            }
+        [b' ', target @ ..] if method > 0 && target_so_far(&bytes[..method], target) => {
+            Opening::Request
         }
         _ => Opening::Neither,
     }
 }
 
-fn begins_target(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'*' | b'[')
+/// Whether what came of a target, and of the version behind it, can still become a request line.
+fn target_so_far(method: &[u8], bytes: &[u8]) -> bool {
+    let length = bytes
+        .iter()
+        .take_while(|&&byte| byte > b' ' && byte != 0x7f)
+        .count();
+    let (target, version) = bytes.split_at(length);
+    let has_end = !version.is_empty();
+    let shape = b" HTTP/1.1\r";
+    let version_fits = version.len() <= shape.len()
+        && version
+            .iter()
+            .zip(shape)
+            .enumerate()
+            .all(|(place, (byte, expected))| {
+                byte == expected || (place == shape.len() - 2 && byte.is_ascii_digit())
+            });
+    let target_fits = is_target(method, target) || (!has_end && may_become_target(method, target));
+    version_fits && target_fits
+}
+
+fn may_become_target(method: &[u8], target: &[u8]) -> bool {
+    let scheme = target
+        .iter()
+        .take_while(|&&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        .count();
+    let rest = &target[scheme..];
+    (method == b"CONNECT" && target[0] != b'/')
+        || (target[0].is_ascii_alphabetic() && b"://".starts_with(rest))
 }
 
 /// `METHOD SP target SP HTTP/1.x`, without the line's end.

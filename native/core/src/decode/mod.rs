@@ -27,6 +27,7 @@
 //! Nothing a peer sends can make it panic or grow beyond [`limits`]; text is masked before it
 //! gets into a column ([`PrivacySettings`]).
 
+mod assembly;
 mod chunks;
 mod connection;
 mod ending;
@@ -36,7 +37,8 @@ mod exchange;
 mod feed;
 mod fields;
 mod head;
-mod headers;
+mod header_names;
+
 pub mod limits;
 mod order;
 mod privacy;

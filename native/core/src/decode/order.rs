@@ -27,7 +27,13 @@ impl Engine {
         }
     }
 
-    fn hold(&mut self, conn: &mut Connection, dir: usize, record: &Record, payload: &[u8]) {
+    pub(super) fn hold(
+        &mut self,
+        conn: &mut Connection,
+        dir: usize,
+        record: &Record,
+        payload: &[u8],
+    ) {
         let stream = &mut conn.streams[dir];
         let before = |held: &Held| {
             held.record
@@ -78,13 +84,11 @@ impl Engine {
             // requests first: they may be what the answers wait for
             let requests = conn.requests_from.unwrap_or(RECEIVED);
             let order = [requests, 1 - requests];
-            let Some(dir) = order
-                .into_iter()
-                .find(is_due)
-                .or_else(|| order.into_iter().find(is_forced))
-            else {
+            let due = order.into_iter().find(is_due);
+            let Some(dir) = due.or_else(|| order.into_iter().find(is_forced)) else {
                 return;
             };
+            let is_due = due.is_some();
             let stream = &mut conn.streams[dir];
             let held = stream.held.remove(0);
             stream.held_bytes -= held.payload.len();
@@ -93,7 +97,9 @@ impl Engine {
                 // no answer told what this is; it is not taken for HTTP
                 conn.streams[dir].phase = Phase::Tunnel;
             }
+            self.forcing = !is_due;
             self.consume(conn, dir, &held.record, &held.payload);
+            self.forcing = false;
         }
     }
 
@@ -154,10 +160,11 @@ impl Engine {
         if record.kind == kind::END {
             return self.end_direction(conn, dir, record);
         }
-        let stream = &mut conn.streams[dir];
-        if !stream.anchored {
-            stream.anchor(record.sequence);
+        if !conn.streams[dir].anchored {
+            conn.streams[dir].anchor(record.sequence);
+            self.skip_unseen_answers(conn, dir, record);
         }
+        let stream = &conn.streams[dir];
         let ahead = stream.ahead(record.sequence);
         let known = if ahead < 0 { ahead.unsigned_abs() } else { 0 };
         if known >= record.length {
@@ -235,6 +242,7 @@ impl Engine {
             if conn.requests_from.is_some_and(|requests| requests != dir) && stream.in_message {
                 self.finish_lost(conn, dir);
             }
+            self.skip_unseen_answers(conn, dir, record);
             let stream = &mut conn.streams[dir];
             stream.phase = Phase::Idle;
             stream.inferred = true;
@@ -264,7 +272,7 @@ impl Engine {
             Phase::Fixed { end } if to < end => {}
             Phase::Fixed { end } => {
                 stream.position = end;
-                self.end_unseen_body(conn, dir, to > end, counted);
+                self.end_unseen_body(conn, dir, counted);
                 if to > end {
                     self.unseen_messages(conn, dir, record, counted);
                 }
@@ -309,12 +317,12 @@ impl Engine {
     }
 
     /// A body of known length ended within a gap.
-    fn end_unseen_body(&mut self, conn: &mut Connection, dir: usize, beyond: bool, counted: bool) {
+    fn end_unseen_body(&mut self, conn: &mut Connection, dir: usize, counted: bool) {
         let last_ns = conn.streams[dir].last_ns;
         if conn.requests_from == Some(dir) {
             return self.end_body(conn, dir, last_ns);
         }
-        if counted && beyond {
+        if counted {
             self.drop_front(conn, dir);
         } else {
             self.fail_front(conn, "truncated");
@@ -358,7 +366,15 @@ impl Engine {
             return;
         }
         conn.streams[dir].phase = Phase::Lost;
-        self.skip_unanswered(conn, record);
+        self.skip_unanswered(conn, record, true);
+    }
+
+    /// Answers begin or resume with this record: those to earlier requests may have gone unseen.
+    fn skip_unseen_answers(&mut self, conn: &mut Connection, dir: usize, record: &Record) {
+        let is_answer = conn.requests_from.is_some_and(|requests| requests != dir);
+        if is_answer && conn.open.len() > 1 && !conn.streams[dir].in_message {
+            self.skip_unanswered(conn, record, false);
+        }
     }
 
     /// Answers were not seen: which of the open requests does the next one belong to?
@@ -366,7 +382,9 @@ impl Engine {
     /// Without pipelining it is the last request before it. That is certain where requests
     /// were left out in between (their answers are what is missing) or where the kernel saw that
     /// the last request began an exchange; else nothing is guessed.
-    fn skip_unanswered(&mut self, conn: &mut Connection, record: &Record) {
+    ///
+    /// `is_certain`: bytes of answers are missing for sure.
+    fn skip_unanswered(&mut self, conn: &mut Connection, record: &Record, is_certain: bool) {
         let earlier = |entry: &Entry| matches!(entry, Entry::Request { time_ns, .. } if *time_ns <= record.time_ns);
         let starts = |entry: &Entry| matches!(entry, Entry::Request { starts: true, .. });
         let entries = &conn.open;
@@ -379,12 +397,18 @@ impl Engine {
                 .find(|&place| starts(&entries[place]) && earlier(&entries[place]))
         };
         let requests = entries.iter().filter(|entry| !entry.is_unseen()).count();
-        let dropped = match behind_unseen.or_else(by_start) {
-            Some(place) => place,
-            None if requests > 1 => entries.len(),
-            None => 0,
-        };
-        for _ in 0..dropped {
+        match behind_unseen.or_else(by_start) {
+            Some(place) => self.drop_unanswered(conn, record, place),
+            None if requests > 1 && is_certain => {
+                self.drop_unanswered(conn, record, conn.open.len())
+            }
+            None => {}
+        }
+    }
+
+    /// The first `count` in the queue will not be answered any more.
+    fn drop_unanswered(&mut self, conn: &mut Connection, record: &Record, count: usize) {
+        for _ in 0..count {
             let counted = self.is_counted(conn, record);
             match conn.open.pop_front() {
                 Some(Entry::Request {

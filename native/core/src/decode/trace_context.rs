@@ -3,7 +3,7 @@
 //! W3C `traceparent`, B3 in one field or several, `uber-trace-id` are always understood, the
 //! fields that the user named as well. What is not well-formed is as if it were not there.
 
-use super::headers::Known;
+use super::header_names::Known;
 
 /// Longest identifier in a field that the user named.
 const NAMED_ID_BYTES: usize = 128;
