@@ -22,7 +22,7 @@
 /* Limits */
 #define CAPTURE_LIMIT 4096	  /* bytes per record; settings.capture_bytes is at most this */
 #define LARGE_RECORD 1024	  /* bytes */
-#define MAX_PIECES 17		  /* records per operation: 64 KiB of head in pieces of CAPTURE_LIMIT */
+#define MAX_PIECES 1024		  /* records per operation: 64 KiB of head in pieces of 64 bytes */
 #define PEEK_BYTES 32		  /* enough to tell what an operation begins with */
 #define MAX_PEEKS 1024		  /* operations of an older connection that are searched for a message */
 #define ADVICE_SLOTS 65536	  /* connections that userspace can advise at once */
@@ -69,6 +69,7 @@ struct connection {
 	__u8 request_direction;
 	__u8 last_direction;
 	__u8 announced;	    /* RECORD_OPEN was sent */
+	__u8 pipelined;	    /* several requests came at once: every byte may be a head's */
 };
 
 struct {
@@ -84,7 +85,8 @@ struct advice {
 	__u32 skip_until[2];
 	__u8 skip[2];
 	__u8 off;
-	__u8 reserved[5];
+	__u8 pipelined;
+	__u8 reserved[4];
 };
 
 struct {
@@ -163,11 +165,13 @@ static __always_inline struct scratch *get_scratch(__u32 slot)
 	return bpf_map_lookup_elem(&scratches, &slot);
 }
 
-/* A request that was being recorded is left out from here on, and counted once. */
+/*
+ * The present exchange is left out from here on. Its requests are counted where
+ * they begin (count_lost_requests); one that loses a later record is counted by
+ * userspace, which finds it open when the next record says RECORD_LOST.
+ */
 static __always_inline void leave_out(struct connection *connection)
 {
-	if (connection->verdict != VERDICT_LEAVE_OUT)
-		count_loss(LOSS_RING_FULL);
 	connection->verdict = VERDICT_LEAVE_OUT;
 	connection->pending |= RECORD_LOST;
 }
@@ -331,11 +335,40 @@ static __always_inline bool advised_to_skip(struct connection *connection, enum 
 		connection->policy = POLICY_OFF;
 		return true;
 	}
+	if (advice->pipelined)
+		connection->pipelined = 1;
 	return advice->skip[direction] && (__s32)(end - advice->skip_until[direction]) < 0;
 }
 
+/* How many requests begin in the bytes: each request line has one " HTTP/1.". */
+#define REQUEST_VERSION 0x2e312f5054544820ULL
+struct request_search {
+	const char *bytes;
+	__u32 length;
+	__u32 requests;
+};
+
+static long count_step(__u32 index, struct request_search *search)
+{
+	if (index >= CAPTURE_LIMIT || index + sizeof(__u64) > search->length)
+		return 1;
+	search->requests += *(const __u64 *)(search->bytes + index) == REQUEST_VERSION;
+	return 0;
+}
+
+/* The requests of an operation that is left out because the ring is nearly full; it holds one at least. */
+static __always_inline void count_lost_requests(const char *bytes, __u32 captured)
+{
+	struct request_search search = {.bytes = bytes, .length = captured};
+
+	if (bytes)
+		bpf_loop(CAPTURE_LIMIT, count_step, &search, 0);
+	count_losses(LOSS_RING_FULL, search.requests ? search.requests : 1);
+}
+
 /* A new exchange begins: is it recorded? */
-static __always_inline void judge(struct connection *connection, enum direction direction)
+static __always_inline void judge(struct connection *connection, enum direction direction, const char *bytes,
+				  __u32 captured)
 {
 	connection->request_direction = direction;
 	connection->policy = POLICY_HTTP;
@@ -348,10 +381,12 @@ static __always_inline void judge(struct connection *connection, enum direction 
 		return;
 	}
 	connection->verdict = VERDICT_RECORD;
-	if (ring_passed(ring_used(), 3))
+	if (ring_passed(ring_used(), 3)) {
+		count_lost_requests(bytes, captured);
 		leave_out(connection);
-	else
-		connection->pending |= RECORD_START;
+		return;
+	}
+	connection->pending |= RECORD_START;
 }
 
 /* Looks at an operation's first bytes where that can change what we think; false: no record. */
@@ -365,7 +400,7 @@ static __always_inline bool classify(struct connection *connection, enum directi
 		return connection->verdict != VERDICT_LEAVE_OUT;
 	likeness = captured ? recognise(bytes, captured) : LIKE_NOTHING;
 	if (likeness == LIKE_REQUEST || (likeness == LIKE_PREFIX && connection->policy == POLICY_HTTP)) {
-		judge(connection, direction);
+		judge(connection, direction, bytes, captured);
 		return connection->verdict == VERDICT_RECORD;
 	}
 	if (connection->policy == POLICY_HTTP)
@@ -390,7 +425,7 @@ static __always_inline void disappoint(struct connection *connection)
 	count_hit(HIT_NOT_HTTP);
 }
 
-/* The first end of a head in the bytes, or 0: searched only where an operation is longer than a record. */
+/* Looks for a head's end in the bytes; only where an operation is longer than a record. */
 struct head_search {
 	const char *bytes;
 	__u32 length;
@@ -451,16 +486,26 @@ static long emit_piece(__u32 index, struct rest *rest)
 	return rest->length == 0;
 }
 
+/* A GET that is longer than a record: several of them, as requests with a long head are rare. */
+static __always_inline bool may_hold_more_heads(struct scratch *scratch, struct connection *connection)
+{
+	if ((scratch->record.flags & RECORD_START) && *(__u32 *)scratch->data == FOUR('G', 'E', 'T', ' '))
+		connection->pipelined = 1;
+	return connection->pipelined;
+}
+
 static __always_inline void emit_operation(struct scratch *scratch, struct connection *connection)
 {
 	struct operation *operation = &scratch->operation;
 	__u32 captured = operation->captured, length = operation->length;
 	bool continues = captured && captured < length && captured == settings.capture_bytes &&
 			 !operation->buffer.iovecs && connection->budget[operation->direction & 1] &&
-			 !holds_whole_head(scratch->data, captured);
+			 (may_hold_more_heads(scratch, connection) || !holds_whole_head(scratch->data, captured));
 
 	scratch->record.length = continues ? captured : length;
 	if (emit(scratch, captured)) {
+		if (scratch->record.flags & RECORD_START)
+			count_lost_requests(scratch->data, captured);
 		leave_out(connection);
 		return;
 	}
@@ -477,7 +522,7 @@ static __always_inline void locate(struct operation *operation, struct connectio
 {
 	__u32 direction = operation->direction & 1, want = operation->length;
 
-	if (connection->last_direction != direction) {
+	if (connection->last_direction != direction || connection->pipelined) {
 		connection->last_direction = direction;
 		connection->budget[direction] = settings.head_bytes;
 	}
@@ -525,8 +570,10 @@ static __always_inline void record_operation(struct scratch *scratch, struct con
 	struct operation *operation = &scratch->operation;
 
 	if (!connection->announced) {
-		if (!announce(scratch, connection, sk, task))
+		if (!announce(scratch, connection, sk, task)) {
+			count_loss(LOSS_RING_FULL);
 			return;
+		}
 		operation->captured = 0; /* announce() used the buffer */
 	}
 	if (operation->captured < operation->want)
@@ -554,7 +601,7 @@ static __always_inline bool judge_unseen(struct connection *connection, enum dir
 	}
 	if (connection->policy == POLICY_HTTP && direction == connection->request_direction &&
 	    (connection->verdict == VERDICT_NONE || connection->answered))
-		judge(connection, direction);
+		judge(connection, direction, NULL, 0);
 	return connection->verdict != VERDICT_LEAVE_OUT;
 }
 
@@ -628,8 +675,23 @@ static __always_inline void tell(struct connection *connection, __u16 kind, __u1
 	scratch->record.length = length;
 	if (emit(scratch, 0))
 		count_loss(LOSS_RING_FULL);
-	else
-		connection->pending = 0;
+}
+
+/* Unix sockets have no state changes to hook: who reads that the peer is gone tells of both ends. */
+static __always_inline void handle_unix_end(struct sock *sk, struct connection *connection)
+{
+	struct unix_sock *own = bpf_core_cast(sk, struct unix_sock);
+	struct connection peer = {};
+
+	tell(connection, RECORD_END, 0, connection->next[RECEIVED], 0);
+	if (!own->peer || !(own->peer->__sk_common.skc_flags & SOCK_DEAD_BIT))
+		return;
+	tell(connection, RECORD_CLOSE, 0, connection->next[SENT], connection->next[RECEIVED]);
+	peer.id = own->peer->__sk_common.skc_cookie.counter;
+	if (peer.id)
+		tell(&peer, RECORD_CLOSE, 0, connection->next[RECEIVED], connection->next[SENT]);
+	connection->announced = 0;
+	connection->policy = POLICY_OFF;
 }
 
 /* A read of nothing: the peer will send no more. */
@@ -644,7 +706,10 @@ static __always_inline void handle_end_of_stream(struct sock *sk, bool is_tcp)
 	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	if (!connection || !connection->announced)
 		return;
-	tell(connection, RECORD_END, 0, end_sequence(is_tcp ? bpf_core_cast(sk, struct tcp_sock) : NULL, connection, RECEIVED), 0);
+	if (is_tcp)
+		tell(connection, RECORD_END, 0, end_sequence(bpf_core_cast(sk, struct tcp_sock), connection, RECEIVED), 0);
+	else
+		handle_unix_end(sk, connection);
 }
 
 static __always_inline bool is_traced_stream(struct sock *sk, bool *is_tcp)
@@ -749,6 +814,8 @@ int BPF_PROG(handle_uring_complete, struct io_ring_ctx *ring, void *request, str
 	/* a completion of several operations at once begins elsewhere in the buffer: its bytes stay unknown */
 	if ((__u32)completion->res == waiting->record.length && find_uring_buffer(kiocb, &buffer))
 		captured = copy_user_buffer(scratch->data, waiting->want, &buffer);
+	if (!captured)
+		count_loss(LOSS_READ_FAULT);
 	if (emit(scratch, captured))
 		count_loss(LOSS_RING_FULL);
 	bpf_map_delete_elem(&uring_operations, &key);

@@ -47,7 +47,7 @@ enum syscall_number {
 #define IPPROTO_TCP 6
 #define MSG_PEEK 2
 #define RCV_SHUTDOWN 1
-#define SOCK_DEAD_FLAG 0 /* bit in sock_common.skc_flags */
+#define SOCK_DEAD_BIT 1 /* of sock_common.skc_flags */
 #define ECONNRESET 104
 
 enum tcp_state {

@@ -27,7 +27,7 @@ enum character_class {
 
 #define UPPER_OR_LOWER IS_METHOD | BEGINS_TARGET
 
-static const __u8 character_classes[256] = {
+const __u8 character_classes[256] = {
 	['a' ... 'z'] = UPPER_OR_LOWER, ['A' ... 'Z'] = UPPER_OR_LOWER,
 	['0' ... '9'] = BEGINS_TARGET, ['-'] = IS_METHOD, ['_'] = IS_METHOD,
 	['/'] = BEGINS_TARGET, ['*'] = BEGINS_TARGET, ['['] = BEGINS_TARGET,

@@ -13,6 +13,7 @@
 enum uring_opcode {
 	URING_READV = 1, URING_WRITEV = 2, URING_SENDMSG = 9, URING_RECVMSG = 10,
 	URING_READ = 22, URING_WRITE = 23, URING_SEND = 26, URING_RECV = 27,
+	URING_SEND_ZC = 47, URING_SENDMSG_ZC = 48,
 };
 
 struct uring_key {
@@ -76,6 +77,7 @@ static __always_inline bool find_uring_buffer(struct io_kiocb *request, struct u
 
 	switch (BPF_CORE_READ(request, opcode)) {
 	case URING_SEND:
+	case URING_SEND_ZC:
 	case URING_RECV:
 		buffer->base = (__u64)BPF_CORE_READ(message, buf);
 		return true;
@@ -89,6 +91,7 @@ static __always_inline bool find_uring_buffer(struct io_kiocb *request, struct u
 		buffer->iovec_count = BPF_CORE_READ(transfer, len);
 		return true;
 	case URING_SENDMSG:
+	case URING_SENDMSG_ZC:
 	case URING_RECVMSG:
 		return from_message((__u64)BPF_CORE_READ(message, umsg), buffer);
 	default:

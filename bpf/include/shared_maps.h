@@ -76,22 +76,27 @@ struct {
 	__type(value, __u64);
 } hits SEC(".maps");
 
-static __always_inline void count_in(void *map, __u32 place)
+static __always_inline void count_in(void *map, __u32 place, __u64 more)
 {
 	__u64 *count = bpf_map_lookup_elem(map, &place);
 
 	if (count)
-		(*count)++;
+		*count += more;
+}
+
+static __always_inline void count_losses(enum loss_place place, __u64 more)
+{
+	count_in(&losses, place, more);
 }
 
 static __always_inline void count_loss(enum loss_place place)
 {
-	count_in(&losses, place);
+	count_losses(place, 1);
 }
 
 static __always_inline void count_hit(enum hit_place place)
 {
-	count_in(&hits, place);
+	count_in(&hits, place, 1);
 }
 
 #endif

@@ -23,7 +23,8 @@ struct Advice {
     skip_until: [u32; 2],
     skip: [u8; 2],
     off: u8,
-    reserved: [u8; 5],
+    pipelined: u8,
+    reserved: [u8; 4],
 }
 
 /// The map, in this process's memory.
@@ -73,6 +74,7 @@ impl AdviceTable {
         if !same {
             slot.skip = [0; 2];
             slot.off = 0;
+            slot.pipelined = 0;
         }
         match update.policy {
             Policy::Off => slot.off = 1,
