@@ -78,6 +78,7 @@ impl AdviceTable {
         }
         match update.policy {
             Policy::Off => slot.off = 1,
+            Policy::SendAll => slot.pipelined = 1,
             Policy::SkipUntil { sent, sequence } => {
                 slot.skip_until[usize::from(sent)] = sequence;
                 slot.skip[usize::from(sent)] = 1;

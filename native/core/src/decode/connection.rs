@@ -205,6 +205,8 @@ pub(super) struct Connection {
     pub(super) spoke: bool,
     /// FIFO order of answers may be off: the times have a say.
     pub(super) uncertain: bool,
+    /// Several requests were open at once.
+    pub(super) pipelined: bool,
     /// Direction of the requests, once known.
     pub(super) requests_from: Option<usize>,
     pub(super) streams: [Stream; 2],
@@ -240,6 +242,7 @@ impl Connection {
             ignored: false,
             spoke: false,
             uncertain: true,
+            pipelined: false,
             requests_from: None,
             streams: [Stream::new(), Stream::new()],
             open: VecDeque::new(),

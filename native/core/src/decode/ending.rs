@@ -4,6 +4,7 @@ use crate::records::{Record, flag};
 
 use super::connection::{Connection, Entry, Phase, RECEIVED, SENT};
 use super::engine::Engine;
+use super::exchange::ExchangeId;
 use super::head::{self, Opening};
 
 impl Engine {
@@ -173,7 +174,7 @@ impl Engine {
         self.finish_response(conn, answers, record.time_ns);
     }
 
-    /// The kernel has counted the exchange that was open: it makes no event.
+    /// The kernel left the rest of what was open out: it makes no event.
     fn drop_counted(&mut self, conn: &mut Connection, answers: usize) {
         if conn.streams[answers].in_message {
             self.drop_front(conn, answers);
@@ -183,9 +184,33 @@ impl Engine {
                     exchange: Some(id), ..
                 } = entry
                 {
-                    self.exchanges.end(id);
+                    self.lose(id);
                 }
             }
+        }
+    }
+
+    /// The kernel had no room for the rest of this exchange: it makes no event and is counted.
+    pub(super) fn lose(&mut self, id: ExchangeId) {
+        self.losses.ring_full += 1;
+        self.exchanges.end(id);
+    }
+
+    /// The run ends: what is still open is told as far as it was seen.
+    pub(super) fn end_run(&mut self, conn: &mut Connection) {
+        let mut seen = answered_until(conn);
+        while let Some(entry) = conn.open.pop_front() {
+            if let Entry::Request {
+                exchange: Some(id), ..
+            } = entry
+                && let Some(exchange) = self.exchanges.get(id)
+            {
+                if !exchange.streaming {
+                    exchange.fail("truncated");
+                }
+                self.emit(conn, id, None, seen);
+            }
+            seen = 0;
         }
     }
 

@@ -18,6 +18,8 @@ const KEPT_POLICIES: usize = 64 * 1024;
 /// Counts of what could not be told, since the last time they were taken.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
+    /// Requests whose later records found the kernel's ring full.
+    pub(super) ring_full: u64,
     /// Connections forgotten because there were too many.
     pub(super) connections: u64,
     /// Requests that found no room among the open ones.
@@ -34,6 +36,7 @@ impl Losses {
     pub(super) fn take(&mut self) -> Vec<(&'static str, u64)> {
         let taken = std::mem::take(self);
         [
+            ("ring_full", taken.ring_full),
             ("connections", taken.connections),
             ("open_requests", taken.open_requests),
             ("buffers", taken.buffers),

@@ -103,6 +103,8 @@ pub struct PolicyUpdate {
 pub enum Policy {
     /// Nothing any more but END and CLOSE.
     Off,
+    /// The peers pipeline: no operation may be cut short.
+    SendAll,
     /// Operations in one direction that end below `sequence`.
     SkipUntil { sent: bool, sequence: u32 },
 }
@@ -192,13 +194,14 @@ impl HttpDecoder {
         }
     }
 
-    /// Ends the run. Requests that still wait for an answer were simply still running: they make
-    /// no event. Returns how many there were.
+    /// Ends the run. Requests that still wait for an answer are told with what was seen of them:
+    /// `truncated`, but for streams, which had no end yet. Returns how many there were.
     pub fn finish(&mut self) -> usize {
         self.engine.drain += 2;
         self.release_waiting();
         let open = self.engine.exchanges.open();
         for conn in self.connections.values_mut() {
+            self.engine.end_run(conn);
             self.engine.forget(conn);
         }
         self.connections.clear();
@@ -229,7 +232,7 @@ impl HttpDecoder {
     pub fn policies(&mut self) -> impl Iterator<Item = PolicyUpdate> + '_ {
         let connections = &self.connections;
         self.engine.policies.retain(|update| match update.policy {
-            Policy::Off => true,
+            Policy::Off | Policy::SendAll => true,
             Policy::SkipUntil { sent, .. } => connections
                 .get(&update.connection)
                 .is_some_and(|conn| conn.streams[if sent { SENT } else { RECEIVED }].is_skipping()),

@@ -330,7 +330,7 @@ impl Engine {
         self.finish_response(conn, dir, last_ns);
     }
 
-    /// The kernel counted this answer's request as lost: no event.
+    /// The kernel left this answer out: its request makes no event.
     pub(super) fn drop_front(&mut self, conn: &mut Connection, dir: usize) {
         if conn.streams[dir].unmatched {
             return;
@@ -338,7 +338,7 @@ impl Engine {
         if let Some(Entry::Request { exchange, .. }) = conn.open.front_mut()
             && let Some(id) = exchange.take()
         {
-            self.exchanges.end(id);
+            self.lose(id);
         }
     }
 
@@ -413,7 +413,7 @@ impl Engine {
             match conn.open.pop_front() {
                 Some(Entry::Request {
                     exchange: Some(id), ..
-                }) if counted => self.exchanges.end(id),
+                }) if counted => self.lose(id),
                 Some(Entry::Request {
                     exchange: Some(id), ..
                 }) => {

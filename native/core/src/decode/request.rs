@@ -14,6 +14,7 @@ use super::head::{self, RequestLine, Side};
 use super::limits::{OPEN_REQUEST_BYTES, PIPELINE_COUNTED, PIPELINE_DEPTH};
 use super::privacy::{MASK, Privacy};
 use super::route::Route;
+use super::{Policy, PolicyUpdate};
 
 /// Memory reused for the text of one target.
 #[derive(Debug, Default)]
@@ -119,7 +120,19 @@ impl Engine {
             time_ns,
             starts,
         });
+        self.note_pipeline(conn);
         body
+    }
+
+    /// Several requests are open at once: any operation may hold several heads, the kernel should send all of it.
+    fn note_pipeline(&mut self, conn: &mut Connection) {
+        if conn.open.len() > 1 && !conn.pipelined {
+            conn.pipelined = true;
+            self.advise(PolicyUpdate {
+                connection: conn.id,
+                policy: Policy::SendAll,
+            });
+        }
     }
 
     /// The head as text; bytes that are no UTF-8 are replaced, and the parts found anew.

@@ -199,7 +199,7 @@ fn an_answer_of_a_sampled_exchange_may_come_before_its_request() {
 }
 
 #[test]
-fn halves_that_the_kernel_counted_are_dropped_silently() {
+fn halves_that_the_kernel_left_out_are_counted_and_no_event() {
     // the answer was lost
     let mut socket = Socket::server();
     socket.flag(flag::START).op(In, get("/a")).op_lost(Out, 39);
@@ -245,7 +245,7 @@ fn halves_that_the_kernel_counted_are_dropped_silently() {
         .op(Out, ok("y"));
     let taken = socket.take();
     assert_eq!(brief(&taken.http), ["GET /b 200 -"]);
-    assert_eq!(taken.losses, []);
+    assert_eq!(taken.losses, [("ring_full", 1)]);
     // nothing came any more
     let mut socket = Socket::server();
     socket

@@ -8,7 +8,7 @@ use crate::support::{Socket, Way::In, Way::Out, brief, get, ok};
 fn skips(socket: &mut Socket) -> Vec<(bool, u32)> {
     let skip = |update: PolicyUpdate| match update.policy {
         Policy::SkipUntil { sent, sequence } => Some((sent, sequence)),
-        Policy::Off => None,
+        Policy::Off | Policy::SendAll => None,
     };
     socket.policies().into_iter().filter_map(skip).collect()
 }
@@ -168,4 +168,20 @@ fn a_late_connection_gets_many_chances() {
             policy: Policy::Off
         }]
     );
+}
+
+#[test]
+fn a_pipeline_asks_for_every_byte_once() {
+    let mut socket = Socket::server();
+    socket.op(In, get("/a")).op(In, get("/b")).op(In, get("/c"));
+    let all = |update: &PolicyUpdate| update.policy == Policy::SendAll;
+    assert_eq!(
+        socket
+            .policies()
+            .iter()
+            .filter(|update| all(update))
+            .count(),
+        1
+    );
+    assert_eq!(brief(&socket.http()), [] as [&str; 0]);
 }
