@@ -24,6 +24,11 @@ impl Engine {
         unseen: u64,
     ) {
         let mut rest = bytes;
+        // the kernel says START of the operation's first byte, not of the messages behind it
+        let behind = Record {
+            flags: record.flags & !flag::START,
+            ..*record
+        };
         while !rest.is_empty() && !conn.ignored {
             if self.must_wait(conn, dir, rest) {
                 // an answer within the operation, whose request has not come yet
@@ -42,7 +47,8 @@ impl Engine {
                     rest,
                 );
             }
-            let taken = self.take(conn, dir, record, rest);
+            let at_start = rest.len() == bytes.len();
+            let taken = self.take(conn, dir, if at_start { record } else { &behind }, rest);
             rest = &rest[taken..];
         }
         if unseen > 0 && !conn.ignored {

@@ -329,3 +329,15 @@ fn an_answer_that_was_not_copied_is_truncated() {
     assert_eq!(brief(&rows), ["GET /a - truncated", "GET /b 200 -"]);
     assert_eq!(rows[0].some("latency_ms response_bytes"), "1 300");
 }
+
+#[test]
+fn a_start_is_that_of_the_first_request_of_an_operation() {
+    let mut socket = Socket::late();
+    let both = format!("{}{}", get("/a"), get("/b"));
+    socket
+        .flag(flag::START)
+        .op(Out, both)
+        .op(In, ok("x"))
+        .op(In, ok("y"));
+    assert_eq!(brief(&socket.http()), ["GET /a 200 -", "GET /b 200 -"]);
+}
