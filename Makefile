@@ -63,7 +63,7 @@ build: setup ## build/universal-tracer: the launcher that runs from any director
 ebpf: packages $(BPF_PROGRAMS:%=build/%.o) ## compile the kernel programs to build/*.o and link them here
 
 demo: build ## trace a small system on loopback for some seconds and show its requests
-	$(if $(filter 0,$(shell id -u)),,sudo) scripts/demo
+	scripts/demo
 
 ##@ Develop
 .PHONY: test test-unit test-kernel test-e2e lint lint-python lint-native lint-scripts fmt bench

@@ -48,7 +48,12 @@ const volatile struct http_settings settings SEC(".rodata.settings");
 
 /* Maps */
 enum policy { POLICY_UNKNOWN = 0, POLICY_HTTP = 1, POLICY_OFF = 2 };
-enum verdict { VERDICT_NONE = 0, VERDICT_RECORD = 1, VERDICT_LEAVE_OUT = 2 };
+enum verdict {
+	VERDICT_NONE = 0,
+	VERDICT_RECORD = 1,
+	VERDICT_SKIP = 2, /* left out by sampling */
+	VERDICT_LOSE = 3, /* left out for want of room, to be counted */
+};
 enum direction { RECEIVED = 0, SENT = 1, NEITHER = 2 };
 
 /* What the kernel knows of a connection; lives and dies with the socket. */
@@ -172,8 +177,13 @@ static __always_inline struct scratch *get_scratch(__u32 slot)
  */
 static __always_inline void leave_out(struct connection *connection)
 {
-	connection->verdict = VERDICT_LEAVE_OUT;
+	connection->verdict = VERDICT_LOSE;
 	connection->pending |= RECORD_LOST;
+}
+
+static __always_inline bool is_recorded(const struct connection *connection)
+{
+	return connection->verdict < VERDICT_SKIP;
 }
 
 static __always_inline void begin_record(struct scratch *scratch, struct connection *connection, __u16 kind)
@@ -366,6 +376,13 @@ static __always_inline void count_lost_requests(const char *bytes, __u32 capture
 	count_losses(LOSS_RING_FULL, search.requests ? search.requests : 1);
 }
 
+static __always_inline void count_if_request(struct connection *connection, __u32 direction, const char *bytes,
+					     __u32 captured)
+{
+	if (direction == connection->request_direction && captured && recognise(bytes, captured) == LIKE_REQUEST)
+		count_lost_requests(bytes, captured);
+}
+
 /* A new exchange begins: is it recorded? */
 static __always_inline void judge(struct connection *connection, enum direction direction, const char *bytes,
 				  __u32 captured)
@@ -375,7 +392,7 @@ static __always_inline void judge(struct connection *connection, enum direction 
 	connection->answered = 0;
 	count_hit(HIT_REQUESTS);
 	if (settings.sample_below <= 0xffffffff && bpf_get_prandom_u32() >= settings.sample_below) {
-		connection->verdict = VERDICT_LEAVE_OUT;
+		connection->verdict = VERDICT_SKIP;
 		connection->pending |= RECORD_SKIPPED;
 		count_hit(HIT_SAMPLED_OUT);
 		return;
@@ -397,14 +414,14 @@ static __always_inline bool classify(struct connection *connection, enum directi
 	enum likeness likeness;
 
 	if (connection->policy == POLICY_HTTP && (!may_begin || direction != connection->request_direction))
-		return connection->verdict != VERDICT_LEAVE_OUT;
+		return is_recorded(connection);
 	likeness = captured ? recognise(bytes, captured) : LIKE_NOTHING;
 	if (likeness == LIKE_REQUEST || (likeness == LIKE_PREFIX && connection->policy == POLICY_HTTP)) {
 		judge(connection, direction, bytes, captured);
 		return connection->verdict == VERDICT_RECORD;
 	}
 	if (connection->policy == POLICY_HTTP)
-		return connection->verdict != VERDICT_LEAVE_OUT;
+		return is_recorded(connection);
 	if (likeness == LIKE_RESPONSE) {
 		connection->policy = POLICY_HTTP;
 		connection->request_direction = !direction;
@@ -504,8 +521,7 @@ static __always_inline void emit_operation(struct scratch *scratch, struct conne
 
 	scratch->record.length = continues ? captured : length;
 	if (emit(scratch, captured)) {
-		if (scratch->record.flags & RECORD_START)
-			count_lost_requests(scratch->data, captured);
+		count_if_request(connection, operation->direction, scratch->data, captured);
 		leave_out(connection);
 		return;
 	}
@@ -572,6 +588,7 @@ static __always_inline void record_operation(struct scratch *scratch, struct con
 	if (!connection->announced) {
 		if (!announce(scratch, connection, sk, task)) {
 			count_loss(LOSS_RING_FULL);
+			leave_out(connection);
 			return;
 		}
 		operation->captured = 0; /* announce() used the buffer */
@@ -588,7 +605,7 @@ static __always_inline bool is_left_out(struct connection *connection, enum dire
 {
 	if (connection->policy == POLICY_HTTP && direction != connection->request_direction)
 		connection->answered = 1;
-	return connection->verdict == VERDICT_LEAVE_OUT &&
+	return !is_recorded(connection) &&
 	       (direction != connection->request_direction || !connection->answered);
 }
 
@@ -602,7 +619,7 @@ static __always_inline bool judge_unseen(struct connection *connection, enum dir
 	if (connection->policy == POLICY_HTTP && direction == connection->request_direction &&
 	    (connection->verdict == VERDICT_NONE || connection->answered))
 		judge(connection, direction, NULL, 0);
-	return connection->verdict != VERDICT_LEAVE_OUT;
+	return is_recorded(connection);
 }
 
 /* Leaves the operation to handle_uring_complete(), which knows its buffer. */
@@ -640,7 +657,8 @@ static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum 
 		return;
 	if (!is_tcp)
 		connection->next[direction] += length;
-	if (is_left_out(connection, direction))
+	if (is_left_out(connection, direction) &&
+	    (connection->verdict != VERDICT_LOSE || direction != connection->request_direction))
 		return;
 	tcp = is_tcp ? bpf_core_cast(sk, struct tcp_sock) : NULL;
 	end = end_sequence(tcp, connection, direction);
@@ -655,6 +673,11 @@ static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum 
 		return;
 	}
 	locate(&scratch->operation, connection, task);
+	if (connection->verdict == VERDICT_LOSE && !connection->answered) { /* a pipeline goes on */
+		capture(scratch, scratch->operation.want);
+		count_if_request(connection, direction, scratch->data, scratch->operation.captured);
+		return;
+	}
 	capture(scratch, bytes_to_judge_by(&scratch->operation, connection));
 	if (classify(connection, direction, scratch->data, scratch->operation.captured))
 		record_operation(scratch, connection, sk, tcp, task);

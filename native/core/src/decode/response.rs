@@ -147,7 +147,12 @@ impl Engine {
     }
 
     /// The answer under way is complete.
-    pub(super) fn finish_response(&mut self, conn: &mut Connection, dir: usize, end_ns: u64) {
+    pub(super) fn finish_response(
+        &mut self,
+        conn: &mut Connection,
+        dir: usize,
+        end_ns: impl Into<Option<u64>>,
+    ) {
         let stream = &mut conn.streams[dir];
         stream.phase = Phase::Idle;
         stream.has_gap = false;
@@ -164,7 +169,7 @@ impl Engine {
             if let Some(exchange) = self.exchanges.get(id) {
                 exchange.response_body.whole = !exchange.response_body.cut;
             }
-            self.emit(conn, id, Some(end_ns), end);
+            self.emit(conn, id, end_ns.into(), end);
         }
         if conn.open.is_empty() {
             conn.uncertain &= conn
