@@ -430,7 +430,7 @@ def test_the_launcher_runs_from_any_directory(tmp_path: Path) -> None:
 def test_the_start_line_says_what_and_whom() -> None:
     with Tracer("--tracer", "http", "--pid", os.getpid()) as tracer:
         (line,) = (line for line in tracer.stderr.splitlines() if line.startswith("tracing:"))
-        assert "http" in line
+        assert "HTTP" in line
         assert str(os.getpid()) in line
         tracer.stop()
 

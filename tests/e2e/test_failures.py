@@ -150,7 +150,8 @@ def test_an_answer_that_does_not_come_in_time(hasty: Traced) -> None:
     events = hasty.tracer.wait_for(lambda event: holds(late.word, event), count=2)
     for event in events:
         assert (event["status"], event["error"]) == (None, "timeout")
-        assert TIMEOUT_SECONDS * 1e3 <= event["latency_ms"] <= TIMEOUT_SECONDS * 1e3 + 1_500
+        # There is no last byte to measure to.
+        assert event["latency_ms"] is None
     late.connection.response(messages.response())
     late.exchange()
     late.close()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("messages")]
 
+STATUSES = (200, 201, 302, 404, 500)
+
 
 @pytest.fixture
 def dialogue(traced: Traced) -> Iterator[Dialogue]:
@@ -73,7 +75,7 @@ def test_messages_byte_by_byte(dialogue: Dialogue, send_piece: int | None, recei
 
 def test_a_hundred_pipelined_requests(dialogue: Dialogue) -> None:
     paths = [dialogue.path() for _ in range(100)]
-    statuses = [(200, 201, 404, 500, 302)[number % 5] for number in range(100)]
+    statuses = [STATUSES[number % 5] for number in range(100)]
     dialogue.connection.request(b"".join(messages.request(path) for path in paths))
     dialogue.connection.response(
         b"".join(messages.response(status, body=b"x" * status) for status in statuses)
@@ -436,8 +438,8 @@ def test_two_connections_with_their_requests_interleaved(traced: Traced) -> None
         for dialogue, path in zip(dialogues, paths, strict=True):
             dialogue.connection.request(messages.request(path))
         for number, (dialogue, path) in reversed(list(enumerate(zip(dialogues, paths, strict=True)))):
-            dialogue.connection.response(messages.response(200 + number))
-            dialogue.expect("GET", path, 200 + number)
+            dialogue.connection.response(messages.response(STATUSES[number]))
+            dialogue.expect("GET", path, STATUSES[number])
     for dialogue in dialogues:
         dialogue.close()
         dialogue.verify()

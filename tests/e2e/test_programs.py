@@ -23,9 +23,6 @@ pytestmark = pytest.mark.e2e
 SERVERS = ("nginx", "threading", "prefork", "unix", "uvicorn", "node", "go", "java")
 CLIENTS = ("curl", "socket", "http.client", "requests", "go", "node")
 IP_ONLY_CLIENTS = ("http.client", "requests", "go", "node")
-# Interpreters and thread hand-overs inside the client's own bracket cost a millisecond or two: for these
-# clients only requests that are long against that can show whether the tracer's latency agrees.
-LOOSE_CLIENT_FROM_MS = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +71,7 @@ def verify(traced: Traced, word: str, truth: Sequence[Expected], *, tight: bool)
     later = truth[1:]
     first = [event for event in by_role["client"] if event["path"] == truth[0].path]
     rest = [event for event in by_role["client"] if event not in first]
-    assert_latencies(rest, later, from_ms=0 if tight else LOOSE_CLIENT_FROM_MS)
+    assert_latencies(rest, later, tight=tight)
     assert_server_latencies(by_role["server"], truth)
     return events
 

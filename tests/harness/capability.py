@@ -15,7 +15,10 @@ from typing import NoReturn
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-INSTALLED_COMMAND = REPOSITORY / ".venv" / "bin" / "universal-tracer"
+# The variable lets the same tests try another installation, such as that of a wheel.
+INSTALLED_COMMAND = Path(
+    os.environ.get("TRACER_UNDER_TEST", REPOSITORY / ".venv" / "bin" / "universal-tracer")
+)
 
 
 def on_ci() -> bool:

@@ -56,8 +56,10 @@ class Launcher:
         return {"exit_code": self._children[command["pid"]].poll()}
 
     def end(self, command: dict[str, Any]) -> dict[str, Any]:
-        """End the child ``pid`` and the session it leads."""
-        child = self._children.pop(command["pid"])
+        """End the child ``pid`` and the session it leads; nothing where that has been done."""
+        child = self._children.pop(command["pid"], None)
+        if child is None:
+            return {"exit_code": None}
         end_session(child, command.get("signal", signal.SIGTERM))
         return {"exit_code": child.returncode}
 

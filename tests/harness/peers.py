@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -84,7 +85,10 @@ class Peer:
 
     def close(self) -> None:
         """End the process."""
-        self._requests.close()
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # what was not read yet by a process that has ended already
+            self._requests.close()
         os.close(self._keep[0])
         self.process.end()
         self._answers.close()

@@ -124,9 +124,9 @@ class Spawned:
 
         return wait_until(probe, f"the first line of process {self.pid}")
 
-    def end(self, signal_number: int = signal.SIGTERM) -> int:
-        """End it and the session it leads; return its exit code."""
-        return int(self.tree.ask({"do": "end", "pid": self.pid, "signal": signal_number})["exit_code"])
+    def end(self, signal_number: int = signal.SIGTERM) -> None:
+        """End it and the session it leads, if that has not been done."""
+        self.tree.ask({"do": "end", "pid": self.pid, "signal": signal_number})
 
 
 class ProcessTree:

@@ -258,15 +258,18 @@ def curl_options(base: str, planned: Planned, directory: Path) -> list[str]:
 def curl_truth(planned: Planned, figures: dict[str, Any]) -> Expected:
     """Turn curl's figures into what the tracer must tell.
 
-    Curl's clock starts before the connection is made; from ``pretransfer`` on it waits for the exchange
-    alone. Its download size is that of the decoded body, so that a chunked response's bytes are not known.
+    Curl's clock starts before the connection is made, if it makes one: ``connect`` is when it has it. (The
+    later ``pretransfer`` is no bracket: by then the request may be on its way.) Its download size is that of
+    the decoded body, so that a chunked response's bytes are not known; nor are a request's with a body, which
+    older versions count twice when it is sent along with the head.
     """
     truth = {
         **planned,
         "status": figures["http_code"],
-        "latency_ms": (figures["time_total"] - figures["time_pretransfer"]) * 1e3,
-        "request_bytes": figures["size_request"] + figures["size_upload"],
+        "latency_ms": (figures["time_total"] - figures["time_connect"]) * 1e3,
     }
+    if not planned["body_bytes"]:
+        truth["request_bytes"] = figures["size_request"]
     if not planned["target"].startswith(("/stream", "/sse")):
         truth["response_bytes"] = figures["size_header"] + figures["size_download"]
     return expected_of(truth)

@@ -17,6 +17,10 @@ LATENCY_TOLERANCE_SHARE = 0.10
 # A process can be put aside between reading its clock and entering the call: the clock's error then, not the
 # tracer's. That happens to few requests, so the rest must agree.
 AGREEING_SHARE = 0.9
+# Interpreters, garbage collectors and thread hand-overs inside a client's bracket are the rule for some clients:
+# of these the median is judged.
+AGREEING_SHARE_OF_LOOSE_CLIENTS = 0.5
+LOOSE_CLIENT_FROM_MS = 40.0
 ENOUGH_FOR_A_SHARE = 10
 UNKNOWN: Any = object()
 
@@ -69,14 +73,16 @@ def tolerance_ms(latency_ms: float) -> float:
 
 def assert_requests(events: Sequence[Event], expected: Sequence[Expected]) -> None:
     """Fail unless *events*, of one role, are *expected*: each once, in any order across connections."""
-    told = Counter((event["method"], event["path"]) for event in events)
-    truth = Counter((each.method, each.path) for each in expected)
-    assert told == truth, f"missing: {truth - told}; too many: {told - truth}"
+    names = Counter((event["method"], event["path"]) for event in events)
+    true_names = Counter((each.method, each.path) for each in expected)
+    assert names == true_names, f"missing: {true_names - names}; too many: {names - true_names}"
     ids = Counter(event["request_id"] for event in events)
     assert max(ids.values(), default=1) == 1, f"request ids that are not unique: {ids.most_common(3)}"
     for event, each in paired(events, expected):
         facts = each.facts()
-        assert facts_of(event, facts) == facts, f"{each.method} {each.path} ({event['role']})"
+        told = facts_of(event, facts)
+        wrong = {name: (told[name], truth) for name, truth in facts.items() if told[name] != truth}
+        assert wrong == {}, f"(told, truth) of {each.method} {each.path} by the {event['role']}: {wrong}"
 
 
 def paired(events: Sequence[Event], expected: Sequence[Expected]) -> list[tuple[Event, Expected]]:
@@ -87,18 +93,20 @@ def paired(events: Sequence[Event], expected: Sequence[Expected]) -> list[tuple[
     return [(waiting[each.method, each.path].pop(0), each) for each in expected]
 
 
-def assert_latencies(events: Sequence[Event], expected: Sequence[Expected], *, from_ms: float = 0.0) -> None:
+def assert_latencies(events: Sequence[Event], expected: Sequence[Expected], *, tight: bool = True) -> None:
     """Fail unless the latencies of the client's events agree with the client's own clock.
 
-    The client's clock brackets what happens at its socket, so no latency is longer than the client's. That
-    it is not shorter by more than the tolerance is asked of nine in ten: see AGREEING_SHARE. Requests shorter
-    than *from_ms* are left out of the latter, for clients that do much of their own work in their bracket.
+    The client's clock brackets what happens at its socket, so no latency is longer than the client's. That it
+    is not shorter by more than the tolerance is asked of nine in ten: see AGREEING_SHARE. Of clients that are
+    not *tight*, which do much work of their own in their bracket, only requests that are long against that
+    are judged, and of these the median.
     """
     pairs = timed_pairs(events, expected)
     for told, truth in pairs:
         assert told <= truth + LATENCY_TOLERANCE_MS, f"told {told} ms, but the client knows {truth} ms"
-    judged = [(told, truth) for told, truth in pairs if truth >= from_ms]
-    assert_share_agrees(judged, [truth - told <= tolerance_ms(truth) for told, truth in judged])
+    judged = [(told, truth) for told, truth in pairs if tight or truth >= LOOSE_CLIENT_FROM_MS]
+    share = AGREEING_SHARE if tight else AGREEING_SHARE_OF_LOOSE_CLIENTS
+    assert_share_agrees(judged, [truth - told <= tolerance_ms(truth) for told, truth in judged], share)
 
 
 def assert_server_latencies(events: Sequence[Event], expected: Sequence[Expected]) -> None:
@@ -107,7 +115,8 @@ def assert_server_latencies(events: Sequence[Event], expected: Sequence[Expected
     Only nine in ten must: a server can be put aside at the end of its last send, when the client has it all.
     """
     pairs = timed_pairs(events, expected)
-    assert_share_agrees(pairs, [told <= truth + tolerance_ms(truth) for told, truth in pairs])
+    agree = [told <= truth + tolerance_ms(truth) for told, truth in pairs]
+    assert_share_agrees(pairs, agree, AGREEING_SHARE)
 
 
 def timed_pairs(events: Sequence[Event], expected: Sequence[Expected]) -> list[tuple[float, float]]:
@@ -120,7 +129,7 @@ def timed_pairs(events: Sequence[Event], expected: Sequence[Expected]) -> list[t
     return pairs
 
 
-def assert_share_agrees(pairs: Sequence[tuple[float, float]], agree: Sequence[bool]) -> None:
-    """Fail unless nine in ten *agree*, where there are enough to speak of a share."""
+def assert_share_agrees(pairs: Sequence[tuple[float, float]], agree: Sequence[bool], share: float) -> None:
+    """Fail unless *share* of them *agree*, where there are enough to speak of a share."""
     if len(agree) >= ENOUGH_FOR_A_SHARE:
-        assert sum(agree) >= AGREEING_SHARE * len(agree), f"(traced, client's own) ms: {pairs}"
+        assert sum(agree) >= share * len(agree), f"(traced, client's own) ms: {pairs}"

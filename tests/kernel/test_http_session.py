@@ -18,7 +18,7 @@ from harness.processes import ProcessTree, wait_until
 from harness.tracer import kernel_objects_of, living_kernel_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.kernel, pytest.mark.xdist_group("http-session")]
@@ -116,14 +116,26 @@ def ends(tmp_path: Path) -> Iterator[tuple[Peer, Peer]]:
         server.close()
 
 
-def many(connection: Connection, count: int, path: str = "/known") -> None:
+def many(connection: Connection, count: int) -> None:
     """Do *count* requests, several on their way at once, as fast as the two ends can."""
-    request, response = messages.request(path, headers=HEADERS), messages.response()
+    request, response = messages.request("/known", headers=HEADERS), messages.response()
     batch = 50
     for start in range(0, count, batch):
         step = min(batch, count - start)
         connection.request(request * step, piece=len(request), receive_piece=len(request))
         connection.response(response * step, piece=len(response), receive_piece=len(response))
+
+
+def in_turn(connection: Connection, count: int) -> None:
+    """Do *count* requests, one after the other, as fast as the two ends can."""
+    request, response = messages.request("/known", headers=HEADERS), messages.response()
+    ask = {"do": "send", "name": connection.client.name, "data": request.decode()}
+    hear = {"do": "receive", "name": connection.client.name, "size": len(response)}
+    listen = {"do": "receive", "name": connection.server.name, "size": len(request)}
+    answer = {"do": "send", "name": connection.server.name, "data": response.decode()}
+    connection.server.peer.start("batch", commands=[listen, answer] * count)
+    connection.client.peer.do("batch", commands=[ask, hear] * count)
+    connection.server.peer.finish()
 
 
 def test_the_plan_names_every_hook() -> None:
@@ -191,16 +203,19 @@ def test_events_come_within_a_tick_or_two(ends: tuple[Peer, Peer]) -> None:
         connection.close()
 
 
+@pytest.mark.parametrize("work", [many, in_turn])
 @pytest.mark.parametrize("ring_bytes", [SMALLEST_RING_BYTES, 16 * SMALLEST_RING_BYTES])
-def test_what_a_small_ring_cannot_hold_is_counted(ends: tuple[Peer, Peer], ring_bytes: int) -> None:
+def test_what_a_small_ring_cannot_hold_is_counted(
+    ends: tuple[Peer, Peer], ring_bytes: int, work: Callable[[Connection, int], None]
+) -> None:
     """Whole requests are left out, never halves, and every one of them is counted."""
     client, server = ends
     count = PRIME * 7
     with session_on(server.pid, ring_bytes=ring_bytes) as (session, seen):
         connection = connect(client, server)
-        many(connection, count)
+        work(connection, count)
         seen.add(session.tick(TICK_MS))
-        many(connection, PRIME)
+        work(connection, PRIME)
         connection.close()
     if ring_bytes == SMALLEST_RING_BYTES:
         assert seen.lost > 0, "the ring was meant to be too small"
