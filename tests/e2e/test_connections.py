@@ -83,6 +83,8 @@ def test_connections_without_a_request_are_told_too(traced: Traced) -> None:
 def test_unix_sockets_open_and_close(traced: Traced, tmp_path: Path) -> None:
     dialogue = traced.dialogue(family="unix", listen=str(tmp_path / "s"))
     dialogue.exchange()
+    dialogue.connection.client.close()
+    dialogue.connection.server.receive(None)  # the server reads the end, which tells of both ends
     dialogue.close()
     dialogue.verify()
     for events in connection_events(dialogue).values():

@@ -9,64 +9,65 @@ from pathlib import Path
 
 import pytest
 from harness.capability import REPOSITORY, need_command, need_tracer
+from harness.traced import unique
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.e2e
 
 DEMO = REPOSITORY / "scripts" / "demo"
-EVENTS = REPOSITORY / "build" / "demo" / "http-events.json"
 
 
-def processes_of_the_demo() -> list[str]:
-    """Return the command lines of the demo's processes."""
+def processes_with(mark: str) -> list[str]:
+    """Return the command lines of the processes that have *mark* in their environment."""
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            except OSError:
-                continue
-            if "examples/demo" in words or "universal-tracer-demo-" in words:
-                found.append(words)
+        if not entry.name.isdigit():
+            continue
+        try:
+            if mark.encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
     return found
 
 
-def test_the_demo_shows_requests_and_leaves_nothing_running() -> None:
+def run_demo(seconds: int, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo with its files in *folder*."""
     need_tracer()
     need_command("nginx")
-    assert processes_of_the_demo() == [], "no other demo runs"
-    done = subprocess.run(
-        [DEMO, "5"], capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+    return subprocess.run(
+        [DEMO, str(seconds), folder],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
     )
+
+
+def test_the_demo_shows_requests_and_leaves_nothing_running(tmp_path: Path) -> None:
+    mark = unique()
+    done = run_demo(5, tmp_path, DEMO_MARK=mark)
     assert done.returncode == 0, done.stdout + done.stderr
     shown = done.stdout + done.stderr
     for word in ("/items/", "/orders", "404", "500", "nginx", "jq", "http-events.json"):
         assert word in shown, word
     assert "made-up-secret" not in shown
-    assert processes_of_the_demo() == []
-    events = json.loads(EVENTS.read_text(encoding="utf-8"))
+    assert processes_with(mark) == []
+    written = (tmp_path / "http-events.json").read_text(encoding="utf-8")
+    events = json.loads(written)
     assert {event["status"] for event in events} >= {200, 201, 404}
     assert {event["comm"] for event in events} >= {"nginx"}
     assert {event["role"] for event in events} == {"client", "server"}
-    lines = EVENTS.with_suffix(".ndjson").read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "http-events.ndjson").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == events
-    assert "made-up-secret" not in EVENTS.read_text(encoding="utf-8")
+    assert "made-up-secret" not in written
 
 
-def test_the_questions_that_the_demo_suggests_work() -> None:
-    need_tracer()
-    done = subprocess.run(
-        [DEMO, "3"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-    )
+def test_the_questions_that_the_demo_suggests_work(tmp_path: Path) -> None:
+    done = run_demo(3, tmp_path)
     suggested = done.stdout.partition("Two questions")[2]
     lines = [line for line in suggested.splitlines()[1:] if line.strip() and not line.startswith("  #")]
-    answer = subprocess.run(
-        ["/bin/bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True, cwd=REPOSITORY
-    )
+    answer = subprocess.run(["/bin/bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
     assert "404" in answer.stdout
     assert " ms GET" in answer.stdout

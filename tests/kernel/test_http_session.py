@@ -221,7 +221,7 @@ def test_what_a_small_ring_cannot_hold_is_counted(
         assert seen.lost > 0, "the ring was meant to be too small"
     assert len(seen.http) + seen.lost == count + PRIME
     whole = [event for event in seen.http if event["error"] is None]
-    assert {(event["method"], event["path"], event["status"]) for event in whole} == {("GET", "/known", 200)}
+    assert {(event["method"], event["path"], event["status"]) for event in whole} <= {("GET", "/known", 200)}
     assert {event["error"] for event in seen.http} <= {None, "truncated"}
 
 
