@@ -3,7 +3,7 @@
 Starts nginx, two Python services behind it and a little load, traces these processes and nothing else, shows
 the requests as they happen, and says where they were written. Ends all that it started.
 
-    run.py TRACER [SECONDS]      TRACER: the command, `build/universal-tracer` or an installed one
+    run.py TRACER [SECONDS [FOLDER]]      TRACER: the command; FOLDER: for the files, by default build/demo
 """
 
 # ruff: noqa: INP001 -- a script, no package
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE.parents[1] / "build" / "demo"
+DEFAULT_FOLDER = HERE.parents[1] / "build" / "demo"
 SECONDS = 8.0
 READY_SECONDS = 10.0
 GRACE_SECONDS = 3.0
@@ -123,16 +123,16 @@ def await_port(port: int) -> None:
             return
 
 
-def trace(tracer: str, processes: Sequence[subprocess.Popen[str]], seconds: float) -> int:
-    """Trace *processes* for *seconds*; returns the tracer's exit code."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+def trace(tracer: str, processes: Sequence[subprocess.Popen[str]], seconds: float, folder: Path) -> int:
+    """Trace *processes* for *seconds* into files in *folder*; returns the tracer's exit code."""
+    folder.mkdir(parents=True, exist_ok=True)
     words = [] if os.geteuid() == 0 else ["sudo"]
     words += [tracer, "--tracer", "http", "--events", "http", "--output-format", "table"]
     words += ["--duration", f"{seconds:g}s"]
     for process in processes:
         words += ["--pid", str(process.pid)]
     for name in ("http-events.json", "http-events.ndjson"):
-        words += ["--output", str(RESULTS / name)]
+        words += ["--output", str(folder / name)]
     # A Ctrl-C is for the tracer, which then ends as it always does; the rest is ended after it.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -146,7 +146,7 @@ def default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def demonstrate(tracer: str, seconds: float) -> int:
+def demonstrate(tracer: str, seconds: float, folder: Path) -> int:
     """Start everything, trace it, end everything; returns the exit code."""
     with (
         service("stock") as (stock, stock_port),
@@ -157,15 +157,15 @@ def demonstrate(tracer: str, seconds: float) -> int:
         chain = {"customers": customers, "nginx": nginx, "shop": shop, "stock": stock}
         say(" → ".join(f"{name} ({process.pid})" for name, process in chain.items()))
         say(f"None of them knows of the tracer, which now watches for {seconds:g} seconds.\n")
-        code = trace(tracer, [nginx, shop, stock], seconds)
+        code = trace(tracer, [nginx, shop, stock], seconds, folder)
     if code == 0:
-        say_what_next()
+        say_what_next(folder)
     return code
 
 
-def say_what_next() -> None:
+def say_what_next(folder: Path) -> None:
     """Say where the requests are and what could be asked of them."""
-    events = RESULTS / "http-events.json"
+    events = folder / "http-events.json"
     shown = events.relative_to(Path.cwd()) if events.is_relative_to(Path.cwd()) else events
     say(f"\nEvery request, with its headers, sizes and times, is in {shown}")
     say(f"and, one a line, in {shown.with_suffix('.ndjson')}. Two questions to ask of them:\n")
@@ -181,10 +181,12 @@ def say_what_next() -> None:
 def main() -> int:
     """Run the demo; returns the exit code."""
     if len(sys.argv) < 2:
-        say("usage: run.py TRACER [SECONDS]")
+        say("usage: run.py TRACER [SECONDS [FOLDER]]")
         return 2
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
+    folder = Path(sys.argv[3]).resolve() if len(sys.argv) > 3 else DEFAULT_FOLDER
     try:
-        return demonstrate(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS)
+        return demonstrate(sys.argv[1], seconds, folder)
     except DemoError as error:
         sys.stderr.write(f"error: the demo cannot run\ncause: {error}\nhint: make setup\n")
         return 1

@@ -22,8 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("sockets")]
 SENDING_CALLS = ("write", "send", "writev", "sendmsg", "sendmmsg")
 RECEIVING_CALLS = ("read", "recv", "recvfrom", "recvmsg", "readv", "recvmmsg")
 URING_SENDS = ("uring_send", "uring_write", "uring_sendmsg", "uring_send_zc", "uring_send_sqpoll")
-# Receives into provided buffers are not among them: docs/LIMITS.md says what is told of those.
-URING_RECEIVES = ("uring_recv", "uring_read", "uring_recvmsg", "uring_recv", "uring_recv_sqpoll")
+URING_RECEIVES = ("uring_recv", "uring_read", "uring_recvmsg", "recv", "uring_recv_sqpoll")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +60,21 @@ def test_every_call(traced: Traced, sending: str, receiving: str) -> None:
 def test_io_uring(uring_traced: tuple[Traced, Peer, Peer], sending: str, receiving: str) -> None:
     traced, client, server = uring_traced
     converse(Dialogue(traced, connect(client, server)), sending, receiving)
+
+
+def test_io_uring_buffers_that_the_kernel_chooses(uring_traced: tuple[Traced, Peer, Peer]) -> None:
+    """Which buffer it chose is out of reach: the receiving side's bytes are counted as lost, not passed over."""
+    traced, client, server = uring_traced
+    dialogue = Dialogue(traced, connect(client, server))
+    for _ in range(3):
+        how = {"receive_via": "uring_recv_provided"}
+        dialogue.connection.request(messages.request(dialogue.path()), **how)
+        dialogue.connection.response(messages.response(), **how)
+    dialogue.close()
+    traced.settle()
+    whole = [event for event in traced.requests(dialogue.word) if event["error"] is None]
+    losses = traced.tracer.events(lambda event: event["type"] == "loss")
+    assert len(whole) + sum(event["count"] for event in losses) >= 6
 
 
 @pytest.mark.parametrize("via", ["sendfile", "splice"])
