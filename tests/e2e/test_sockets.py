@@ -63,7 +63,7 @@ def test_io_uring(uring_traced: tuple[Traced, Peer, Peer], sending: str, receivi
 
 
 def test_io_uring_buffers_that_the_kernel_chooses(uring_traced: tuple[Traced, Peer, Peer]) -> None:
-    """Which buffer it chose is out of reach: the receiving side's bytes are counted as lost, not passed over."""
+    """Which buffer it chose is out of reach: the bytes received are counted as lost, not passed over."""
     traced, client, server = uring_traced
     dialogue = Dialogue(traced, connect(client, server))
     for _ in range(3):
