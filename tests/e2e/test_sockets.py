@@ -11,6 +11,7 @@ from harness import messages
 from harness.capability import need_command, need_root
 from harness.messages import HOST, head
 from harness.peers import End, Peer, connect
+from harness.processes import wait_until
 from harness.traced import Dialogue, Traced, unique
 
 if TYPE_CHECKING:
@@ -72,9 +73,13 @@ def test_io_uring_buffers_that_the_kernel_chooses(uring_traced: tuple[Traced, Pe
         dialogue.connection.response(messages.response(), **how)
     dialogue.close()
     traced.settle()
-    whole = [event for event in traced.requests(dialogue.word) if event["error"] is None]
-    losses = traced.tracer.events(lambda event: event["type"] == "loss")
-    assert len(whole) + sum(event["count"] for event in losses) >= 6
+
+    def accounted() -> bool:
+        whole = [event for event in traced.requests(dialogue.word) if event["error"] is None]
+        losses = traced.tracer.events(lambda event: event["type"] == "loss")
+        return len(whole) + sum(event["count"] for event in losses) >= 6
+
+    wait_until(accounted, "each receive to be told or counted", 5)
 
 
 @pytest.mark.parametrize("via", ["sendfile", "splice"])
