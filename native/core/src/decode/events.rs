@@ -217,7 +217,7 @@ fn mask_body(body: &BodyCapture, privacy: &mut Privacy, limit: usize, out: &mut 
 const COMM_TEXT: usize = 48;
 
 /// A thread's name; `None` when it is not known.
-fn comm_text<'a>(comm: &[u8; 16], text: &'a mut [u8; COMM_TEXT]) -> Option<&'a str> {
+fn comm_text<'a>(comm: &'a [u8; 16], replaced: &'a mut [u8; COMM_TEXT]) -> Option<&'a str> {
     let length = comm
         .iter()
         .position(|&byte| byte == 0)
@@ -225,19 +225,13 @@ fn comm_text<'a>(comm: &[u8; 16], text: &'a mut [u8; COMM_TEXT]) -> Option<&'a s
     if length == 0 {
         return None;
     }
-    let mut written = 0;
-    for chunk in comm[..length].utf8_chunks() {
-        let replaced = if chunk.invalid().is_empty() {
-            ""
-        } else {
-            "\u{fffd}"
-        };
-        for part in [chunk.valid(), replaced] {
-            text[written..written + part.len()].copy_from_slice(part.as_bytes());
-            written += part.len();
-        }
+    if let Ok(name) = str::from_utf8(&comm[..length]) {
+        return Some(name);
     }
-    str::from_utf8(&text[..written]).ok()
+    let name = String::from_utf8_lossy(&comm[..length]);
+    let place = &mut replaced[..name.len()];
+    place.copy_from_slice(name.as_bytes());
+    str::from_utf8(place).ok()
 }
 
 const SUFFIX: usize = 9;

@@ -7,7 +7,7 @@ use crate::columns::HeaderFields;
 use super::exchange::Span;
 use super::head::{FieldRange, FieldRanges};
 use super::header_names::{HeaderNames, Known};
-use super::privacy::{BodyKind, MASK, Privacy};
+use super::privacy::{BodyKind, MASK, Privacy, media_type};
 use super::trace_context::TraceContext;
 
 /// What the fields of a head say.
@@ -32,7 +32,7 @@ pub(super) struct Notes {
     compressed: bool,
 }
 
-/// Appends the fields of `head` to `out`.
+/// Appends the fields of `head` to `out`; `suspicious`: the head needs a closer look for secrets.
 pub(super) fn store(
     head: &str,
     ranges: &FieldRanges,
@@ -40,12 +40,13 @@ pub(super) fn store(
     privacy: &mut Privacy,
     out: &mut HeaderFields,
     trace: &mut TraceContext,
+    suspicious: bool,
 ) -> Notes {
     let mut notes = Notes::default();
     let Some(first) = ranges.fields.first() else {
         return notes;
     };
-    let suspicious = privacy.suspects(&head.as_bytes()[first.name.0 as usize..]);
+    let suspicious = suspicious && privacy.suspects(&head.as_bytes()[first.name.0 as usize..]);
     for field in &ranges.fields {
         let FieldRange { name, value } = *field;
         let name = &head[name.0 as usize..name.1 as usize];
@@ -79,6 +80,20 @@ pub(super) fn store(
     notes
 }
 
+/// Digits and nothing else, as a number.
+fn parse_digits(text: &str) -> Option<u64> {
+    if text.is_empty() || text.len() > 20 {
+        return None;
+    }
+    text.bytes().try_fold(0u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
 /// User information does not belong there, and is a secret if it is.
 fn push_host(value: &str, out: &mut String) {
     let at = value.rfind('@').unwrap_or(0);
@@ -98,7 +113,7 @@ impl Notes {
             Known::ContentType => {
                 self.content_type = Some(place);
                 self.body_kind = BodyKind::of(value);
-                self.event_stream = has_media_type(value, "text/event-stream");
+                self.event_stream = media_type(value).eq_ignore_ascii_case("text/event-stream");
             }
             Known::ContentEncoding => self.compressed = !value.eq_ignore_ascii_case("identity"),
             _ => {}
@@ -107,9 +122,12 @@ impl Notes {
 
     /// Equal lengths may be repeated, in fields or in a list (RFC 9110, 8.6).
     fn read_length(&mut self, value: &str) {
+        if let (None, Some(length)) = (self.content_length, parse_digits(value)) {
+            self.content_length = Some(length);
+            return;
+        }
         for length in value.split(',').map(str::trim) {
-            let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
-            match length.parse().ok().filter(|_| digits) {
+            match parse_digits(length) {
                 Some(length) if self.content_length.is_none_or(|known| known == length) => {
                     self.content_length = Some(length);
                 }
@@ -119,6 +137,10 @@ impl Notes {
     }
 
     fn read_codings(&mut self, value: &str) {
+        if value.eq_ignore_ascii_case("chunked") {
+            (self.coded, self.chunked) = (true, true);
+            return;
+        }
         for coding in value
             .split(',')
             .map(str::trim)
@@ -132,13 +154,4 @@ impl Notes {
             self.chunked = name.eq_ignore_ascii_case("chunked");
         }
     }
-}
-
-fn has_media_type(value: &str, media_type: &str) -> bool {
-    value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case(media_type)
 }

@@ -4,11 +4,20 @@
 //! peers differ (bare LF, folded values, bytes beyond ASCII). Nothing here allocates once
 //! [`FieldRanges`] has grown.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memchr;
 
 use super::limits::{HEADER_FIELDS, METHOD_BYTES};
+
+/// The head as text; bytes that are no UTF-8 are replaced.
+pub(super) fn to_text(head: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(head) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(head),
+    }
+}
 
 /// Place of a part in the head, in bytes from its beginning.
 pub(super) type Place = Range<usize>;

@@ -21,6 +21,8 @@ use super::{Policy, PolicyUpdate};
 pub(super) struct TargetText {
     masked: String,
     route: String,
+    /// The head needs a closer look for secrets.
+    suspicious: bool,
 }
 
 /// What is wrong with a head, if anything.
@@ -59,6 +61,8 @@ impl Engine {
         let method = &text[line.method];
         exchange.method = Some(exchange.append(method));
         let kind = MethodKind::of(method);
+        let suspicious = self.privacy.suspects(text.as_bytes());
+        self.target.suspicious = suspicious;
         store_target(
             exchange,
             kind,
@@ -74,6 +78,7 @@ impl Engine {
             &mut self.privacy,
             &mut exchange.request,
             &mut exchange.trace,
+            suspicious,
         );
         exchange.user_agent = notes.user_agent;
         if let (Authority::Unknown, Some(host)) = (exchange.authority, notes.host) {
@@ -137,7 +142,7 @@ impl Engine {
 
     /// The head as text; bytes that are no UTF-8 are replaced, and the parts found anew.
     fn as_text<'a>(&mut self, head: &'a [u8], line: RequestLine) -> (Cow<'a, str>, RequestLine) {
-        let text = String::from_utf8_lossy(head);
+        let text = head::to_text(head);
         if matches!(text, Cow::Borrowed(_)) {
             return (text, line);
         }
@@ -288,7 +293,8 @@ fn store_path(exchange: &mut Exchange, path: &str, privacy: &mut Privacy, text: 
     };
     text.route.clear();
     let mut route = Route::new(&mut text.route);
-    let shown = if privacy.suspects(path.as_bytes()) || memchr(b';', path.as_bytes()).is_some() {
+    let has_parameters = memchr(b';', path.as_bytes()).is_some();
+    let shown = if has_parameters || (text.suspicious && privacy.suspects(path.as_bytes())) {
         text.masked.clear();
         for segment in segments.split('/') {
             text.masked.push('/');

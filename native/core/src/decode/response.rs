@@ -42,7 +42,7 @@ impl Engine {
         let stream = &mut conn.streams[dir];
         stream.in_message = true;
         stream.unmatched = !asked.matched;
-        let text = String::from_utf8_lossy(head);
+        let text = super::head::to_text(head);
         if matches!(text, std::borrow::Cow::Owned(_)) {
             let malformed = self.fields.malformed;
             let behind = memchr(b'\n', text.as_bytes()).map_or(text.len(), |end| end + 1);
@@ -69,6 +69,7 @@ impl Engine {
             &mut self.privacy,
             &mut exchange.response,
             &mut self.unused_trace,
+            true,
         );
         self.unused_trace.clear();
         exchange.content_type = notes.content_type;

@@ -32,11 +32,9 @@ impl<'a> Route<'a> {
         if self.ended {
             return;
         }
-        let template = placeholder(sent).unwrap_or(if shown.contains(MASK) {
-            "{token}"
-        } else {
-            shown
-        });
+        let is_masked = || !std::ptr::eq(sent, shown) && shown.contains(MASK);
+        let template =
+            placeholder(sent).unwrap_or_else(|| if is_masked() { "{token}" } else { shown });
         if self.segments == ROUTE_SEGMENTS
             || self.out.len() + 1 + template.len() > ROUTE_BYTES - "/*".len()
         {

@@ -30,7 +30,6 @@ impl TraceContext {
 
     /// Takes a header field's value into account.
     pub(super) fn read(&mut self, known: Known, value: &str) {
-        let value = value.trim();
         match known {
             Known::TraceParent => self.set_both(3, trace_parent(value)),
             Known::B3 => self.set_both(2, single_b3(value)),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use super::{MASK, Privacy};
+use crate::decode::head::to_text;
 
 /// Notations of bodies that may leave the process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,20 +19,16 @@ pub(in crate::decode) enum BodyKind {
 impl BodyKind {
     /// By the media type; `None` for what is not text.
     pub(in crate::decode) fn of(content_type: &str) -> Option<Self> {
-        let media_type = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        if media_type.contains("json") {
+        let media_type = media_type(content_type);
+        let (kind, subtype) = media_type.split_at(memchr(b'/', media_type.as_bytes())?);
+        if ends_with(subtype, "json") || starts_with(subtype, "/json") {
             Some(Self::Json)
-        } else if media_type.ends_with("/x-www-form-urlencoded") {
+        } else if subtype.eq_ignore_ascii_case("/x-www-form-urlencoded") {
             Some(Self::Form)
-        } else if media_type.ends_with("xml") || media_type == "text/html" {
+        } else if ends_with(subtype, "xml") || media_type.eq_ignore_ascii_case("text/html") {
             Some(Self::Markup)
         } else {
-            media_type.starts_with("text/").then_some(Self::Text)
+            kind.eq_ignore_ascii_case("text").then_some(Self::Text)
         }
     }
 
@@ -43,6 +40,25 @@ impl BodyKind {
             _ => self,
         }
     }
+}
+
+/// A Content-Type's media type, without its parameters.
+pub(in crate::decode) fn media_type(content_type: &str) -> &str {
+    let end = memchr(b';', content_type.as_bytes()).unwrap_or(content_type.len());
+    content_type[..end].trim_ascii()
+}
+
+fn starts_with(text: &str, beginning: &str) -> bool {
+    text.get(..beginning.len())
+        .is_some_and(|part| part.eq_ignore_ascii_case(beginning))
+}
+
+fn ends_with(text: &str, end: &str) -> bool {
+    let start = text
+        .len()
+        .checked_sub(end.len())
+        .and_then(|start| text.get(start..));
+    start.is_some_and(|part| part.eq_ignore_ascii_case(end))
 }
 
 impl Privacy {
@@ -58,7 +74,7 @@ impl Privacy {
         out: &mut String,
     ) {
         out.clear();
-        let text = String::from_utf8_lossy(body);
+        let text = to_text(body);
         match kind.sniff(&text) {
             BodyKind::Json => Json { text: &text, at: 0 }.mask(self, out),
             BodyKind::Form => self.mask_pairs(&text, out),
@@ -305,7 +321,7 @@ impl<'a> Json<'a> {
         }
         self.at += 1;
         out.push(':');
-        if privacy.is_sensitive_field(&unescape(content).0) {
+        if is_sensitive_key(content, privacy) {
             let blanks = self.take_while(|byte| byte.is_ascii_whitespace());
             out.push_str(blanks);
             self.skip_value();
@@ -355,6 +371,13 @@ impl<'a> Json<'a> {
                 return;
             }
         }
+    }
+}
+
+fn is_sensitive_key(content: &str, privacy: &mut Privacy) -> bool {
+    match memchr(b'\\', content.as_bytes()) {
+        Some(_) => privacy.is_sensitive_field(&unescape(content).0),
+        None => privacy.is_sensitive_field(content.as_bytes()),
     }
 }
 

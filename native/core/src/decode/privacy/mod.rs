@@ -10,9 +10,12 @@ mod shapes;
 
 use std::ops::Range;
 
-use memchr::memchr;
+use ahash::RandomState;
+use hashbrown::HashMap;
+use memchr::{memchr, memchr2};
 
-pub(super) use bodies::BodyKind;
+use super::limits::REMEMBERED_NAMES;
+pub(super) use bodies::{BodyKind, media_type};
 use decoding::Decoded;
 use names::SensitiveNames;
 use shapes::Shapes;
@@ -52,6 +55,8 @@ pub(super) struct Privacy {
     shapes: Shapes,
     decoded: Decoded,
     name: Decoded,
+    /// Names of fields met before, as they were written: are they sensitive?
+    remembered: HashMap<Box<[u8]>, bool, RandomState>,
     found: Vec<Range<usize>>,
     in_decoded: Vec<Range<usize>>,
 }
@@ -68,6 +73,7 @@ impl Privacy {
             shapes: Shapes::new(),
             decoded: Decoded::default(),
             name: Decoded::default(),
+            remembered: HashMap::default(),
             found: Vec::new(),
             in_decoded: Vec::new(),
         }
@@ -82,7 +88,7 @@ impl Privacy {
         if self.by_shape {
             self.shapes.may_contain(text)
         } else {
-            memchr(b'?', text).is_some()
+            memchr2(b'?', b'%', text).is_some()
         }
     }
 
@@ -129,6 +135,17 @@ impl Privacy {
 
     /// Whether a field of this name, possibly percent-encoded, is to be masked.
     fn is_sensitive_field(&mut self, name: &[u8]) -> bool {
+        if let Some(&sensitive) = self.remembered.get(name) {
+            return sensitive;
+        }
+        let sensitive = self.look_at_field(name);
+        if self.remembered.len() < REMEMBERED_NAMES && name.len() <= 64 {
+            self.remembered.insert(name.into(), sensitive);
+        }
+        sensitive
+    }
+
+    fn look_at_field(&mut self, name: &[u8]) -> bool {
         self.name.decode(name, true);
         let name = String::from_utf8_lossy(&self.name.bytes);
         self.names.field(&name)
@@ -137,6 +154,9 @@ impl Privacy {
     /// Fills `found` with the secrets in `text`, sorted and apart.
     fn find_in(&mut self, text: &[u8], plus_is_blank: bool) {
         self.found.clear();
+        if !self.suspects(text) && memchr(b'=', text).is_none() {
+            return;
+        }
         if self.by_shape {
             self.shapes.find(text, &mut self.found);
         }

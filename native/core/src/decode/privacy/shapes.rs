@@ -13,6 +13,9 @@ use memchr::{memchr_iter, memchr3};
 /// number and every IBAN has as many.
 const DIGIT_RUN: usize = 8;
 
+/// Texts from this length on are searched with vectors.
+const LONG_TEXT: usize = 64;
+
 /// Keys and tokens known by how they begin: the beginning, how many characters follow at least.
 const KEY_BEGINNINGS: [(&[u8], usize); 25] = [
     (b"eyJ", 10),
@@ -141,19 +144,47 @@ const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
 pub(super) struct Shapes {
     /// `None` on machines without the needed vector instructions.
     beginnings: Option<packed::Searcher>,
+    /// The same for short texts, where the vectors are not worth their preparation.
+    triples: Triples,
     bearer: Finder<'static>,
+}
+
+/// What may be the beginning of a secret.
+fn literals() -> impl Iterator<Item = &'static [u8]> {
+    let others: [&[u8]; 3] = [PRIVATE_KEY, b"earer", b"EARER"];
+    KEY_BEGINNINGS
+        .iter()
+        .map(|(beginning, _)| *beginning)
+        .chain(others)
+}
+
+/// The first three bytes of the literals: of each byte, in which of eight groups it may stand there.
+#[derive(Debug)]
+struct Triples([[u8; 256]; 3]);
+
+impl Triples {
+    fn new(literals: impl Iterator<Item = &'static [u8]>) -> Self {
+        let mut tables = [[0; 256]; 3];
+        for (number, literal) in literals.enumerate() {
+            for (table, &byte) in tables.iter_mut().zip(literal) {
+                table[usize::from(byte)] |= 1 << (number % 8);
+            }
+        }
+        Self(tables)
+    }
+
+    fn may_begin(&self, three: &[u8]) -> bool {
+        let groups = |place: usize| self.0[place][usize::from(three[place])];
+        groups(0) & groups(1) & groups(2) != 0
+    }
 }
 
 impl Shapes {
     pub(super) fn new() -> Self {
-        let literals = KEY_BEGINNINGS.iter().map(|(beginning, _)| *beginning);
-        let others: [&[u8]; 3] = [PRIVATE_KEY, b"earer", b"EARER"];
-        let beginnings = packed::Config::new()
-            .builder()
-            .extend(literals.chain(others))
-            .build();
+        let beginnings = packed::Config::new().builder().extend(literals()).build();
         Self {
             beginnings,
+            triples: Triples::new(literals()),
             bearer: Finder::new(b"earer"),
         }
     }
@@ -167,9 +198,10 @@ impl Shapes {
     }
 
     fn may_contain_key(&self, text: &[u8]) -> bool {
-        self.beginnings
-            .as_ref()
-            .is_none_or(|searcher| searcher.find(text).is_some())
+        match &self.beginnings {
+            Some(searcher) if text.len() >= LONG_TEXT => searcher.find(text).is_some(),
+            _ => text.windows(3).any(|three| self.triples.may_begin(three)),
+        }
     }
 
     /// Appends the places of secrets in `text` to `found`, in no order.
