@@ -36,7 +36,7 @@ pub const BUFFERED_BYTES: usize = 32 * 1024 * 1024;
 pub const OPEN_REQUEST_BYTES: usize = 32 * 1024 * 1024;
 
 /// Bytes in the columns of one tick; events beyond are counted as lost at `batch`.
-pub const COLUMN_BYTES: usize = 512 * 1024 * 1024;
+pub const COLUMN_BYTES: usize = 64 * 1024 * 1024;
 
 /// A body is worth telling the kernel about when more than this is still to come.
 pub const SKIP_BYTES: u64 = 4096;
