@@ -21,9 +21,9 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// Records taken from the ring before the columns' size is looked at again.
 const RECORDS_AT_ONCE: usize = 2048;
 /// Events held for a reader that is slow.
-const MAX_PENDING_EVENTS: usize = 16 * 1024;
+const MAX_PENDING_EVENTS: usize = 8 * 1024;
 /// Events that make [`Shared::wait`] return before its time.
-const EARLY_EVENTS: usize = 8 * 1024;
+const EARLY_EVENTS: usize = 4 * 1024;
 
 /// What the drain thread and the reader of columns share.
 pub(crate) struct Shared {
