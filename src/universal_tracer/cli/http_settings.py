@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from universal_tracer.cli.targets import Targets
     from universal_tracer.config.tree import Config
 
-# A tenth of a second of records of a saturated two-core machine; it is drained every 50 ms. Its pages count twice.
+# A tenth of a second of records of a saturated two-core machine; it is drained every 50 ms.
+# Its pages are mapped twice and count twice as resident.
 _RING_BYTES: Final = 8 * 1024 * 1024
 _OBJECT: Final = "objects/http_tracer.o"
 
