@@ -28,8 +28,8 @@ const BROWSER_REQUEST: &str = "GET /api/v1/orders/48213/items?page=2&sort=price&
     Referer: https://shop.example.org/orders?page=2\r\nAccept-Encoding: gzip, deflate, br\r\n\
     Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\nCookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\r\n";
 const BROWSER_ANSWER: &str = "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 12:34:56 GMT\r\n\
-    Content-Type: application/json; charset=utf-8\r\nContent-Length: 94\r\nCache-Control: no-store\r\n\
-    ETag: W/\"5e-1f8a\"\r\nVary: Accept-Encoding\r\nX-Request-Id: 7f1c3b52-8d0e\r\n\
+    Content-Type: application/json; charset=utf-8\r\nContent-Length: 98\r\nCache-Control: no-store\r\n\
+    ETag: W/\"5e-1f8a\"\r\nVary: Accept-Encoding\r\nX-Request-Id: NNNNNNNN-8d0e\r\n\
     Strict-Transport-Security: max-age=31536000\r\nX-Content-Type-Options: nosniff\r\n\
     Set-Cookie: session=0123456789abcdef; HttpOnly\r\n\r\n\
     {\"items\":[{\"id\":1,\"name\":\"tea\",\"price\":3.5},{\"id\":2,\"name\":\"cup\",\"price\":7.25}],\"next\":null,\"n\":2}";
@@ -84,6 +84,11 @@ fn batch(request: &str, answer: &str) -> Vec<Vec<u8>> {
     let open = |connection| record(connection, kind::OPEN, flag::SERVER, 1, 0, &endpoints());
     let mut records: Vec<Vec<u8>> = (1..=CONNECTIONS).map(open).collect();
     for number in 0..REQUESTS {
+        // as real servers do it: each answer differs
+        let answer = answer.replace(
+            "NNNNNNNN",
+            &format!("{:08x}", number * 2_654_435_761 % (1 << 32)),
+        );
         let connection = number % CONNECTIONS + 1;
         let turn = (number / CONNECTIONS) as u32;
         let time_ns = 1_000_000 + number * 2_000;

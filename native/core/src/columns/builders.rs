@@ -17,12 +17,23 @@ fn offset(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
+/// Bytes as text, when they are ASCII: a much faster look than the one for UTF-8.
+pub(crate) fn ascii_text(bytes: &[u8]) -> Option<&str> {
+    // SAFETY: ASCII is UTF-8.
+    bytes
+        .is_ascii()
+        .then(|| unsafe { str::from_utf8_unchecked(bytes) })
+}
+
 /// A nullable `Utf8` column.
+///
+/// Nulls at the end are only counted: many columns hold nothing else for a whole batch.
 #[derive(Debug)]
 pub(super) struct TextColumn {
     values: String,
     ends: Vec<i32>,
     validity: NullBufferBuilder,
+    nulls: usize,
 }
 
 impl TextColumn {
@@ -37,19 +48,24 @@ impl TextColumn {
             values: String::with_capacity(bytes),
             ends,
             validity: NullBufferBuilder::new(rows),
+            nulls: 0,
         }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, text: &str) {
+        self.settle_nulls();
         self.values.push_str(text);
-        self.end_row();
-    }
-
-    pub(super) fn push_null(&mut self) {
         self.ends.push(offset(self.values.len()));
-        self.validity.append_null();
+        self.validity.append_non_null();
     }
 
+    #[inline]
+    pub(super) fn push_null(&mut self) {
+        self.nulls += 1;
+    }
+
+    #[inline]
     pub(super) fn push_option(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.push(text),
@@ -59,26 +75,40 @@ impl TextColumn {
 
     /// One row made of two parts.
     pub(super) fn push_joined(&mut self, first: &str, second: &str) {
+        self.settle_nulls();
         self.values.push_str(first);
         self.push(second);
     }
 
     /// Many rows at once: `text` cut at `ends` (ascending, the last is `text.len()`).
     pub(super) fn push_all(&mut self, text: &str, ends: &[u32]) {
-        let base = self.values.len();
+        self.settle_nulls();
+        let base = offset(self.values.len());
         self.values.push_str(text);
+        // a batch stays far below 2 GiB, and saturates rather than wraps
         self.ends
-            .extend(ends.iter().map(|&end| offset(base + end as usize)));
+            .extend(ends.iter().map(|&end| base.saturating_add_unsigned(end)));
         self.validity.append_n_non_nulls(ends.len());
     }
 
-    fn end_row(&mut self) {
-        self.ends.push(offset(self.values.len()));
-        self.validity.append_non_null();
+    /// Writes the nulls that were only counted so far.
+    #[inline]
+    fn settle_nulls(&mut self) {
+        if self.nulls > 0 {
+            self.write_nulls();
+        }
+    }
+
+    #[cold]
+    fn write_nulls(&mut self) {
+        let end = offset(self.values.len());
+        self.ends.resize(self.ends.len() + self.nulls, end);
+        self.validity.append_n_nulls(self.nulls);
+        self.nulls = 0;
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.ends.len() - 1
+        self.ends.len() - 1 + self.nulls
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -86,11 +116,15 @@ impl TextColumn {
     }
 
     pub(super) fn finish(&mut self) -> StringArray {
-        let next = Self::with_capacity(self.rows(), self.values.len());
+        let only_nulls = self.ends.len() == 1;
+        self.settle_nulls();
+        let rows = if only_nulls { 0 } else { self.rows() };
+        let next = Self::with_capacity(rows, self.values.len());
         let Self {
             values,
             ends,
             mut validity,
+            ..
         } = std::mem::replace(self, next);
         // SAFETY: `ends` starts at 0 and ascends, every end was the length of `values` at a
         // push of whole `str`s (or a cut of one at its own ends), so it is a character boundary.
@@ -120,6 +154,7 @@ impl<T: ArrowPrimitiveType> NumberColumn<T> {
         }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, value: T::Native) {
         self.values.push(value);
         self.validity.append_non_null();
@@ -130,6 +165,7 @@ impl<T: ArrowPrimitiveType> NumberColumn<T> {
         self.validity.append_null();
     }
 
+    #[inline]
     pub(super) fn push_option(&mut self, value: Option<T::Native>) {
         match value {
             Some(value) => self.push(value),
@@ -313,6 +349,14 @@ impl HeaderFields {
         self.name_ends.clear();
         self.values.clear();
         self.value_ends.clear();
+    }
+
+    /// Takes over all fields of `other`.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.names.clone_from(&other.names);
+        self.name_ends.clone_from(&other.name_ends);
+        self.values.clone_from(&other.values);
+        self.value_ends.clone_from(&other.value_ends);
     }
 
     /// Bytes of memory in use.

@@ -9,6 +9,7 @@ mod connection;
 mod http;
 mod time;
 
+pub(crate) use builders::ascii_text;
 pub use builders::{EndpointRow, HeaderFields, TcpRow};
 pub use connection::{ConnectionColumns, ConnectionRow};
 pub use http::{HttpColumns, HttpRow};

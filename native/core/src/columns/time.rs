@@ -1,5 +1,7 @@
 //! RFC 3339 text of Unix nanoseconds, six digits, UTC.
 
+use super::ascii_text;
+
 const NANOSECONDS: i64 = 1_000_000_000;
 
 /// Writes time stamps; neighbours share their second, so that only its digits are made anew.
@@ -31,7 +33,7 @@ impl TimestampText {
             &mut self.text[20..26],
             (unix_ns % NANOSECONDS / 1000) as u64,
         );
-        str::from_utf8(&self.text).unwrap_or("1970-01-01T00:00:00.000000Z")
+        ascii_text(&self.text).unwrap_or_default()
     }
 
     fn set_second(&mut self, second: i64) {

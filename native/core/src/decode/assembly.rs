@@ -20,7 +20,7 @@ enum StartLine {
 
 /// What the bytes at a message's beginning are.
 enum Beginning {
-    /// A whole head of that many bytes; its fields are in `Engine::fields`.
+    /// A whole head of that many bytes; its fields are at hand in `Engine::reader`.
     Whole(usize, StartLine),
     Partial,
     NoMessage,
@@ -100,7 +100,7 @@ impl Engine {
         let Some(line) = StartLine::parse(side, without_return(&bytes[..end])) else {
             return Beginning::NoMessage;
         };
-        match self.fields.read(bytes, end + 1, side) {
+        match self.reader.find_fields(bytes, end + 1, side) {
             Some(length) if length <= HEAD_BYTES => Beginning::Whole(length, line),
             _ => Beginning::Partial,
         }
@@ -252,8 +252,8 @@ impl Engine {
             None => partial_request_line(head).filter(|_| conn.spoke)?,
         };
         // the last line has no end, and is not there as far as fields go
-        self.fields
-            .read(head, end.map_or(head.len(), |end| end + 1), Side::Request);
+        self.reader
+            .find_fields_of_cut(head, end.map_or(head.len(), |end| end + 1), Side::Request);
         let body = self.request_head(conn, dir, head, line, HeadFault::Cut(error));
         conn.streams[dir].in_message = true;
         self.check_depth(conn);
@@ -274,7 +274,7 @@ impl Engine {
             return None;
         };
         let end = memchr(b'\n', head).map_or(head.len(), |end| end + 1);
-        self.fields.read(head, end, Side::Response);
+        self.reader.find_fields_of_cut(head, end, Side::Response);
         self.recognise_by_answer(conn, dir);
         self.response_head(conn, dir, head, line, HeadFault::Cut(error))
     }

@@ -5,11 +5,12 @@ use crate::records::Record;
 
 use super::connection::{Connection, Entry};
 use super::exchange::{Exchange, Exchanges, Moment};
-use super::head::FieldRanges;
+use super::head_reader::HeadReader;
 use super::header_names::HeaderNames;
 use super::privacy::Privacy;
+
 use super::request::TargetText;
-use super::trace_context::TraceContext;
+
 use super::{DecodeSettings, Policy, PolicyUpdate};
 
 /// Advice kept for a session that does not ask for it.
@@ -55,8 +56,7 @@ pub(super) struct Engine {
     pub(super) correlation_table_size: usize,
     pub(super) max_payload_capture: usize,
     pub(super) unix_minus_monotonic_ns: i64,
-    pub(super) privacy: Privacy,
-    pub(super) names: HeaderNames,
+
     pub(super) exchanges: Exchanges,
     pub(super) http: HttpColumns,
     pub(super) connections: ConnectionColumns,
@@ -70,11 +70,11 @@ pub(super) struct Engine {
     pub(super) buffered: usize,
     /// Connections that wait for something: a record, or the end of a drain.
     pub(super) waiting: Vec<u64>,
-    pub(super) fields: FieldRanges,
+    pub(super) reader: HeadReader,
     pub(super) target: TargetText,
     /// Takes what is read of heads that belong to no exchange.
     pub(super) spare: Exchange,
-    pub(super) unused_trace: TraceContext,
+
     pub(super) bodies: [String; 2],
     pub(super) span_ids: SpanIds,
 }
@@ -86,11 +86,6 @@ impl Engine {
             correlation_table_size: settings.correlation_table_size,
             max_payload_capture: settings.privacy.max_payload_capture,
             unix_minus_monotonic_ns: 0,
-            privacy: Privacy::new(&settings.privacy),
-            names: HeaderNames::new(
-                settings.trace_header.as_deref(),
-                settings.span_header.as_deref(),
-            ),
             exchanges: Exchanges::default(),
             http: HttpColumns::new(),
             connections: ConnectionColumns::new(),
@@ -100,10 +95,16 @@ impl Engine {
             drain: 0,
             buffered: 0,
             waiting: Vec::new(),
-            fields: FieldRanges::default(),
+            reader: HeadReader::new(
+                Privacy::new(&settings.privacy),
+                HeaderNames::new(
+                    settings.trace_header.as_deref(),
+                    settings.span_header.as_deref(),
+                ),
+            ),
             target: TargetText::default(),
             spare: Exchange::default(),
-            unused_trace: TraceContext::default(),
+
             bodies: [String::new(), String::new()],
             span_ids: SpanIds::new(),
         }

@@ -1,6 +1,6 @@
 //! Events: rows of columns from exchanges and connections.
 
-use crate::columns::{ConnectionRow, HttpRow, TcpRow};
+use crate::columns::{ConnectionRow, HttpRow, TcpRow, ascii_text};
 use crate::records::Record;
 
 use super::connection::{Connection, Entry, RECEIVED, SENT};
@@ -35,13 +35,13 @@ impl Engine {
         let limit = self.max_payload_capture;
         let has_request_body = mask_body(
             &exchange.request_body,
-            &mut self.privacy,
+            &mut self.reader.privacy,
             limit,
             request_body,
         );
         let has_response_body = mask_body(
             &exchange.response_body,
-            &mut self.privacy,
+            &mut self.reader.privacy,
             limit,
             response_body,
         );
@@ -225,7 +225,7 @@ fn comm_text<'a>(comm: &'a [u8; 16], replaced: &'a mut [u8; COMM_TEXT]) -> Optio
     if length == 0 {
         return None;
     }
-    if let Ok(name) = str::from_utf8(&comm[..length]) {
+    if let Some(name) = ascii_text(&comm[..length]) {
         return Some(name);
     }
     let name = String::from_utf8_lossy(&comm[..length]);
@@ -241,7 +241,7 @@ const SUFFIX: usize = 9;
 fn request_suffix(sequence: u32, text: &mut [u8; SUFFIX]) -> &str {
     text[0] = b'-';
     write_hex(u64::from(sequence), &mut text[1..]);
-    str::from_utf8(text).unwrap_or_default()
+    ascii_text(text).unwrap_or_default()
 }
 
 fn write_hex(mut value: u64, text: &mut [u8]) -> &str {
@@ -249,5 +249,5 @@ fn write_hex(mut value: u64, text: &mut [u8]) -> &str {
         *digit = b"0123456789abcdef"[(value & 15) as usize];
         value >>= 4;
     }
-    str::from_utf8(text).unwrap_or_default()
+    ascii_text(text).unwrap_or_default()
 }

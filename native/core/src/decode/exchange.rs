@@ -2,9 +2,11 @@
 
 use crate::columns::HeaderFields;
 
+use super::fields::Notes;
 use super::head::Version;
 use super::limits::{BODY_LOOKAHEAD_BYTES, IDLE_BUFFER_BYTES};
 use super::privacy::BodyKind;
+use super::request::HeadFault;
 use super::trace_context::TraceContext;
 
 /// A part of a text: beginning and end in bytes.
@@ -169,6 +171,35 @@ impl Exchange {
         self.content_type = None;
     }
 
+    /// What a request's fields say of it.
+    pub(super) fn note_request(&mut self, notes: &Notes, shows_bodies: bool) {
+        self.has_request_fields = true;
+        self.user_agent = notes.user_agent;
+        if let (Authority::Unknown, Some(host)) = (self.authority, notes.host) {
+            self.authority = Authority::InHost(host);
+        }
+        self.request_body
+            .begin(notes.body_kind.filter(|_| shows_bodies));
+    }
+
+    /// What an answer's fields say of it.
+    pub(super) fn note_answer(&mut self, notes: &Notes, shows_bodies: bool) {
+        self.has_response_fields = true;
+        self.content_type = notes.content_type;
+        self.streaming = notes.event_stream;
+        self.response_body
+            .begin(notes.body_kind.filter(|_| shows_bodies));
+    }
+
+    pub(super) fn note_fault(&mut self, is_spoilt: bool, misses_fields: bool, fault: HeadFault) {
+        match fault {
+            _ if is_spoilt => self.fail("malformed"),
+            HeadFault::Cut(error) => self.fail(error),
+            HeadFault::None if misses_fields => self.fail("truncated"),
+            HeadFault::None => {}
+        }
+    }
+
     /// Appends to `line`; the place of what was appended.
     pub(super) fn append(&mut self, text: &str) -> Span {
         let start = self.line.len();
@@ -231,6 +262,21 @@ impl Exchanges {
         self.slots
             .get_mut(id.slot as usize)
             .filter(|exchange| exchange.generation == id.generation)
+    }
+
+    /// The exchange, or `spare` (empty) where there is none.
+    pub(super) fn get_or<'a>(
+        &'a mut self,
+        id: Option<ExchangeId>,
+        spare: &'a mut Exchange,
+    ) -> &'a mut Exchange {
+        match id.and_then(|id| self.get(id)) {
+            Some(exchange) => exchange,
+            None => {
+                spare.reset();
+                spare
+            }
+        }
     }
 
     /// Counts the text of `id` anew after something was added.

@@ -11,8 +11,12 @@ use super::privacy::{BodyKind, MASK, Privacy, media_type};
 use super::trace_context::TraceContext;
 
 /// What the fields of a head say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
+    /// The head is no well-formed one.
+    pub(super) malformed: bool,
+    /// Fields beyond the limit were left out.
+    pub(super) cut: bool,
     pub(super) content_length: Option<u64>,
     /// Lengths that contradict each other or are none.
     pub(super) bad_length: bool,
@@ -32,7 +36,7 @@ pub(super) struct Notes {
     compressed: bool,
 }
 
-/// Appends the fields of `head` to `out`; `suspicious`: the head needs a closer look for secrets.
+/// Appends the fields of `head` to `out`.
 pub(super) fn store(
     head: &str,
     ranges: &FieldRanges,
@@ -40,13 +44,12 @@ pub(super) fn store(
     privacy: &mut Privacy,
     out: &mut HeaderFields,
     trace: &mut TraceContext,
-    suspicious: bool,
 ) -> Notes {
-    let mut notes = Notes::default();
-    let Some(first) = ranges.fields.first() else {
-        return notes;
+    let mut notes = Notes {
+        malformed: ranges.malformed || memchr(0, head.as_bytes()).is_some(),
+        cut: ranges.cut,
+        ..Notes::default()
     };
-    let suspicious = suspicious && privacy.suspects(&head.as_bytes()[first.name.0 as usize..]);
     for field in &ranges.fields {
         let FieldRange { name, value } = *field;
         let name = &head[name.0 as usize..name.1 as usize];
@@ -56,17 +59,21 @@ pub(super) fn store(
             unfolded = value.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
             value = &unfolded;
         }
-        let meaning = names.meaning(name, privacy);
+        let remembered = names.get(name, privacy);
+        let meaning = remembered.meaning;
         let start = out.values.len();
         out.names.push_str(name);
         if meaning.masked {
             out.values.push_str(MASK);
         } else if meaning.known == Known::Host && value.contains('@') {
             push_host(value, &mut out.values);
-        } else if suspicious && privacy.suspects(value.as_bytes()) {
-            privacy.mask_text(value, &mut out.values);
-        } else {
+        } else if remembered.is_clean(value) {
             out.values.push_str(value);
+        } else if !privacy.suspects(value.as_bytes()) {
+            remembered.set_clean(value);
+            out.values.push_str(value);
+        } else if !privacy.mask_text(value, &mut out.values) {
+            remembered.set_clean(value);
         }
         out.end_field();
         if meaning.known != Known::Other {
@@ -102,6 +109,16 @@ fn push_host(value: &str, out: &mut String) {
 }
 
 impl Notes {
+    /// Whether the end of a request with these fields cannot be trusted.
+    pub(super) fn spoils_request(&self) -> bool {
+        self.malformed || self.bad_length || (self.coded && !self.chunked)
+    }
+
+    /// Whether the end of an answer with these fields cannot be trusted.
+    pub(super) fn spoils_answer(&self) -> bool {
+        self.malformed || self.bad_length
+    }
+
     fn read(&mut self, known: Known, value: &str, place: Span) {
         match known {
             Known::Host => self.host = Some(place),

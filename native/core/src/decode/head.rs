@@ -9,13 +9,15 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+use crate::columns::ascii_text;
+
 use super::limits::{HEADER_FIELDS, METHOD_BYTES};
 
 /// The head as text; bytes that are no UTF-8 are replaced.
 pub(super) fn to_text(head: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(head) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(head),
+    match ascii_text(head) {
+        Some(text) => Cow::Borrowed(text),
+        None => String::from_utf8_lossy(head),
     }
 }
 
@@ -284,11 +286,15 @@ pub(super) enum Side {
 }
 
 impl FieldRanges {
+    pub(super) fn clear(&mut self) {
+        self.fields.clear();
+        (self.malformed, self.folded, self.cut) = (false, false, false);
+    }
+
     /// Reads the lines that begin at `start`. Returns where the body begins, or `None` when
     /// the empty line is not there yet (the fields seen so far are kept).
     pub(super) fn read(&mut self, head: &[u8], start: usize, side: Side) -> Option<usize> {
-        self.fields.clear();
-        (self.malformed, self.folded, self.cut) = (false, false, false);
+        self.clear();
         let mut at = start;
         loop {
             let rest = &head[at..];

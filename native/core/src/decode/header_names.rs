@@ -3,7 +3,7 @@
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-use super::limits::REMEMBERED_NAMES;
+use super::limits::{REMEMBERED_NAMES, REMEMBERED_VALUE_BYTES};
 use super::privacy::Privacy;
 
 /// Fields that the decoder reads itself.
@@ -51,10 +51,40 @@ pub(super) struct Meaning {
     pub(super) masked: bool,
 }
 
+/// A name met before.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) meaning: Meaning,
+    /// The last value that was looked at for secrets and held none.
+    clean_value: String,
+}
+
+impl Remembered {
+    fn new(meaning: Meaning) -> Self {
+        Self {
+            meaning,
+            clean_value: String::new(),
+        }
+    }
+    pub(super) fn is_clean(&self, value: &str) -> bool {
+        self.clean_value == value && !value.is_empty()
+    }
+
+    pub(super) fn set_clean(&mut self, value: &str) {
+        if value.len() <= REMEMBERED_VALUE_BYTES {
+            self.clean_value.clear();
+            self.clean_value.push_str(value);
+        }
+    }
+}
+
 /// Meanings of names; those met before are remembered as they were written.
 #[derive(Debug)]
 pub(super) struct HeaderNames {
-    remembered: HashMap<Box<str>, Meaning, RandomState>,
+    places: HashMap<Box<str>, usize, RandomState>,
+    remembered: Vec<Remembered>,
+    /// Stands for a name that is not remembered.
+    passing: Remembered,
     trace_header: Option<String>,
     span_header: Option<String>,
 }
@@ -62,24 +92,33 @@ pub(super) struct HeaderNames {
 impl HeaderNames {
     pub(super) fn new(trace_header: Option<&str>, span_header: Option<&str>) -> Self {
         Self {
-            remembered: HashMap::default(),
+            places: HashMap::default(),
+            remembered: Vec::new(),
+            passing: Remembered::new(Meaning {
+                known: Known::Other,
+                masked: false,
+            }),
             trace_header: trace_header.map(str::to_ascii_lowercase),
             span_header: span_header.map(str::to_ascii_lowercase),
         }
     }
 
-    pub(super) fn meaning(&mut self, name: &str, privacy: &mut Privacy) -> Meaning {
-        if let Some(&meaning) = self.remembered.get(name) {
-            return meaning;
+    pub(super) fn get(&mut self, name: &str, privacy: &mut Privacy) -> &mut Remembered {
+        if let Some(&place) = self.places.get(name) {
+            return &mut self.remembered[place];
         }
         let meaning = Meaning {
             known: self.look_up(name),
             masked: privacy.masks_header(name),
         };
-        if self.remembered.len() < REMEMBERED_NAMES && name.len() <= 64 {
-            self.remembered.insert(name.into(), meaning);
+        if self.remembered.len() >= REMEMBERED_NAMES || name.len() > 64 {
+            self.passing = Remembered::new(meaning);
+            return &mut self.passing;
         }
-        meaning
+        let place = self.remembered.len();
+        self.places.insert(name.into(), place);
+        self.remembered.push(Remembered::new(meaning));
+        &mut self.remembered[place]
     }
 
     fn look_up(&self, name: &str) -> Known {

@@ -58,6 +58,13 @@ pub const IDLE_BUFFER_BYTES: usize = 4096;
 
 /// Header names whose meaning is remembered; others are looked up each time.
 pub const REMEMBERED_NAMES: usize = 1024;
+/// Longest value that is remembered with its name because it holds no secret.
+pub const REMEMBERED_VALUE_BYTES: usize = 256;
+
+/// Heads kept per side because they come again and again, and the longest of them.
+pub const REPEATED_HEADS: usize = 8;
+/// See [`REPEATED_HEADS`].
+pub const REPEATED_HEAD_BYTES: usize = 2048;
 
 /// Route templates: segments and bytes.
 pub const ROUTE_SEGMENTS: usize = 8;

@@ -37,11 +37,13 @@ mod exchange;
 mod feed;
 mod fields;
 mod head;
+mod head_reader;
 mod header_names;
 
 pub mod limits;
 mod order;
 mod privacy;
+mod repeats;
 mod request;
 mod response;
 mod route;

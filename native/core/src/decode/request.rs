@@ -9,7 +9,7 @@ use crate::records::Record;
 use super::connection::{Body, Connection, Entry, MethodKind};
 use super::engine::Engine;
 use super::exchange::{Authority, Exchange, ExchangeId, Span};
-use super::fields::{self, Notes};
+use super::fields::Notes;
 use super::head::{self, RequestLine, Side};
 use super::limits::{OPEN_REQUEST_BYTES, PIPELINE_COUNTED, PIPELINE_DEPTH};
 use super::privacy::{MASK, Privacy};
@@ -21,8 +21,6 @@ use super::{Policy, PolicyUpdate};
 pub(super) struct TargetText {
     masked: String,
     route: String,
-    /// The head needs a closer look for secrets.
-    suspicious: bool,
 }
 
 /// What is wrong with a head, if anything.
@@ -34,7 +32,7 @@ pub(super) enum HeadFault {
 }
 
 impl Engine {
-    /// A request's head was read into `self.fields`; the stream stands behind it (or, where it
+    /// A request's head is at hand in `self.reader`; the stream stands behind it (or, where it
     /// is cut, somewhere in it). Begins an exchange and says what body follows.
     pub(super) fn request_head(
         &mut self,
@@ -44,69 +42,30 @@ impl Engine {
         line: RequestLine,
         fault: HeadFault,
     ) -> Body {
-        let (text, line) = self.as_text(head, line);
+        let (text, line) = self.request_text(head, line);
         let stream = &conn.streams[dir];
-        let (first, start) = (stream.first, stream.start);
+        let first = stream.first;
         let id = self.begin_exchange(conn);
-        let exchange = match id.and_then(|id| self.exchanges.get(id)) {
-            Some(exchange) => exchange,
-            None => {
-                self.spare.reset();
-                &mut self.spare
-            }
-        };
+        let exchange = self.exchanges.get_or(id, &mut self.spare);
         exchange.first = first;
-        exchange.request_start = start;
-        exchange.version = line.version;
-        let method = &text[line.method];
-        exchange.method = Some(exchange.append(method));
-        let kind = MethodKind::of(method);
-        let suspicious = self.privacy.suspects(text.as_bytes());
-        self.target.suspicious = suspicious;
-        store_target(
+        exchange.request_start = stream.start;
+        let kind = store_line(
             exchange,
-            kind,
-            &text[line.target],
-            &mut self.privacy,
+            &text,
+            &line,
+            &mut self.reader.privacy,
             &mut self.target,
         );
-        exchange.has_request_fields = true;
-        let notes = fields::store(
-            &text,
-            &self.fields,
-            &mut self.names,
-            &mut self.privacy,
-            &mut exchange.request,
-            &mut exchange.trace,
-            suspicious,
-        );
-        exchange.user_agent = notes.user_agent;
-        if let (Authority::Unknown, Some(host)) = (exchange.authority, notes.host) {
-            exchange.authority = Authority::InHost(host);
-        }
-        exchange
-            .request_body
-            .begin(notes.body_kind.filter(|_| self.max_payload_capture > 0));
-        let malformed = self.fields.malformed
-            || memchr(0, head).is_some()
-            || notes.bad_length
-            || (notes.coded && !notes.chunked);
-        let body = if malformed {
-            Body::Unknown
-        } else {
-            request_body(kind, &notes)
-        };
-        if malformed {
-            exchange.fail("malformed");
-        } else if let HeadFault::Cut(error) = fault {
-            exchange.fail(error);
-        } else if self.fields.cut {
-            exchange.fail("truncated");
-        }
+        let notes = self
+            .reader
+            .store_request(&text, &mut exchange.request, &mut exchange.trace);
+        let body = request_body(kind, &notes);
         if matches!(body, Body::None | Body::Leaves) && fault == HeadFault::None {
-            exchange.request_end = Some(conn.streams[dir].position);
+            exchange.request_end = Some(stream.position);
         }
-        if malformed && !conn.spoke {
+        exchange.note_request(&notes, self.max_payload_capture > 0);
+        exchange.note_fault(notes.spoils_request(), notes.cut, fault);
+        if notes.spoils_request() && !conn.spoke {
             id.into_iter().for_each(|id| self.exchanges.end(id));
             self.ignore(conn);
             return Body::Unknown;
@@ -129,6 +88,24 @@ impl Engine {
         body
     }
 
+    fn request_text<'a>(
+        &mut self,
+        head: &'a [u8],
+        line: RequestLine,
+    ) -> (Cow<'a, str>, RequestLine) {
+        let text = self.reader.text(head, Side::Request);
+        if matches!(text, Cow::Borrowed(_)) {
+            return (text, line);
+        }
+        // replaced bytes have moved the parts of the line
+        let found = head::line_of(text.as_bytes()).and_then(head::parse_request_line);
+        let line = found.unwrap_or(RequestLine {
+            target: line.method.end..line.method.end,
+            ..line
+        });
+        (text, line)
+    }
+
     /// Several requests are open at once: any operation may hold several heads, the kernel should send all of it.
     fn note_pipeline(&mut self, conn: &mut Connection) {
         if conn.open.len() > 1 && !conn.pipelined {
@@ -140,27 +117,8 @@ impl Engine {
         }
     }
 
-    /// The head as text; bytes that are no UTF-8 are replaced, and the parts found anew.
-    fn as_text<'a>(&mut self, head: &'a [u8], line: RequestLine) -> (Cow<'a, str>, RequestLine) {
-        let text = head::to_text(head);
-        if matches!(text, Cow::Borrowed(_)) {
-            return (text, line);
-        }
-        let bytes = text.as_bytes();
-        let malformed = self.fields.malformed;
-        let found = head::line_of(bytes).and_then(head::parse_request_line);
-        let behind = memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
-        self.fields.read(bytes, behind, Side::Request);
-        self.fields.malformed |= malformed;
-        let line = found.unwrap_or(RequestLine {
-            target: line.method.end..line.method.end,
-            ..line
-        });
-        (text, line)
-    }
-
     /// `None` where there is no room: the request is counted as lost, its answer is still awaited.
-    fn begin_exchange(&mut self, conn: &mut Connection) -> Option<ExchangeId> {
+    fn begin_exchange(&mut self, conn: &Connection) -> Option<ExchangeId> {
         let room = self.exchanges.open() < self.correlation_table_size
             && self.exchanges.bytes() < OPEN_REQUEST_BYTES
             && conn.open.len() < PIPELINE_DEPTH;
@@ -233,12 +191,28 @@ impl MethodKind {
 /// RFC 9112, 6.3, for requests.
 fn request_body(kind: MethodKind, notes: &Notes) -> Body {
     match notes.content_length {
+        _ if notes.spoils_request() => Body::Unknown,
         _ if kind == MethodKind::Connect => Body::Leaves,
         _ if notes.chunked => Body::Chunked,
         Some(length @ 1..) => Body::Length(length),
         _ if notes.upgrades => Body::Leaves,
         _ => Body::None,
     }
+}
+
+fn store_line(
+    exchange: &mut Exchange,
+    text: &str,
+    line: &RequestLine,
+    privacy: &mut Privacy,
+    target: &mut TargetText,
+) -> MethodKind {
+    exchange.version = line.version;
+    let method = &text[line.method.clone()];
+    exchange.method = Some(exchange.append(method));
+    let kind = MethodKind::of(method);
+    store_target(exchange, kind, &text[line.target.clone()], privacy, target);
+    kind
 }
 
 fn store_target(
@@ -294,9 +268,9 @@ fn store_path(exchange: &mut Exchange, path: &str, privacy: &mut Privacy, text: 
     text.route.clear();
     let mut route = Route::new(&mut text.route);
     let has_parameters = memchr(b';', path.as_bytes()).is_some();
-    let shown = if has_parameters || (text.suspicious && privacy.suspects(path.as_bytes())) {
+    let shown = if has_parameters || privacy.suspects(path.as_bytes()) {
         text.masked.clear();
-        for segment in segments.split('/') {
+        for segment in split_segments(segments) {
             text.masked.push('/');
             let start = text.masked.len();
             privacy.mask_text(segment, &mut text.masked);
@@ -304,9 +278,7 @@ fn store_path(exchange: &mut Exchange, path: &str, privacy: &mut Privacy, text: 
         }
         &text.masked
     } else {
-        segments
-            .split('/')
-            .for_each(|segment| route.segment(segment, segment));
+        split_segments(segments).for_each(|segment| route.segment(segment, segment));
         path
     };
     let place = exchange.append(shown);
@@ -316,4 +288,15 @@ fn store_path(exchange: &mut Exchange, path: &str, privacy: &mut Privacy, text: 
     } else {
         exchange.append(&text.route)
     });
+}
+
+/// The parts of a path between slashes; they are short, so that looking at each byte is fastest.
+fn split_segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(path);
+    std::iter::from_fn(move || {
+        let path = rest?;
+        let slash = path.bytes().position(|byte| byte == b'/');
+        rest = slash.map(|slash| &path[slash + 1..]);
+        Some(&path[..slash.unwrap_or(path.len())])
+    })
 }

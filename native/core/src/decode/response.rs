@@ -1,14 +1,12 @@
 //! Answers: which request they belong to, what body follows, and when they end.
 
-use memchr::memchr;
-
 use crate::records::Record;
 
 use super::connection::{Body, Connection, Entry, MethodKind, Phase};
 use super::engine::Engine;
 use super::exchange::ExchangeId;
-use super::fields::{self, Notes};
-use super::head::StatusLine;
+use super::fields::Notes;
+use super::head::{Side, StatusLine};
 use super::request::HeadFault;
 
 /// The request that an answer belongs to.
@@ -20,7 +18,7 @@ struct Asked {
 }
 
 impl Engine {
-    /// An answer's head was read into `self.fields`; says what body follows. `None`: the answer
+    /// An answer's head is at hand in `self.reader`; says what body follows. `None`: the answer
     /// is only an interim one, or the connection left HTTP.
     pub(super) fn response_head(
         &mut self,
@@ -42,60 +40,24 @@ impl Engine {
         let stream = &mut conn.streams[dir];
         stream.in_message = true;
         stream.unmatched = !asked.matched;
-        let text = super::head::to_text(head);
-        if matches!(text, std::borrow::Cow::Owned(_)) {
-            let malformed = self.fields.malformed;
-            let behind = memchr(b'\n', text.as_bytes()).map_or(text.len(), |end| end + 1);
-            self.fields
-                .read(text.as_bytes(), behind, super::head::Side::Response);
-            self.fields.malformed |= malformed;
-        }
-        let exchange = match asked.exchange.and_then(|id| self.exchanges.get(id)) {
-            Some(exchange) => exchange,
-            None => {
-                self.spare.reset();
-                &mut self.spare
-            }
-        };
+        let text = self.reader.text(head, Side::Response);
+        let id = asked
+            .exchange
+            .filter(|&id| self.exchanges.get(id).is_some());
+        let exchange = self.exchanges.get_or(id, &mut self.spare);
         exchange.clear_response_fields();
         exchange.status = Some(line.status);
         exchange.answered_ns = Some(first_ns);
         exchange.response_start.get_or_insert(start);
-        exchange.has_response_fields = true;
-        let notes = fields::store(
-            &text,
-            &self.fields,
-            &mut self.names,
-            &mut self.privacy,
-            &mut exchange.response,
-            &mut self.unused_trace,
-            true,
-        );
-        self.unused_trace.clear();
-        exchange.content_type = notes.content_type;
-        exchange.streaming = notes.event_stream;
-        exchange
-            .response_body
-            .begin(notes.body_kind.filter(|_| self.max_payload_capture > 0));
-        let malformed = self.fields.malformed || notes.bad_length || memchr(0, head).is_some();
-        if malformed {
-            exchange.fail("malformed");
-        } else if let HeadFault::Cut(error) = fault {
-            exchange.fail(error);
-        } else if self.fields.cut {
-            exchange.fail("truncated");
-        }
+        let notes = self.reader.store_answer(&text, &mut exchange.response);
         let leaves =
             line.status == 101 || (asked.kind == MethodKind::Connect && line.status / 100 == 2);
+        exchange.note_answer(&notes, self.max_payload_capture > 0);
+        exchange.note_fault(notes.spoils_answer(), notes.cut, fault);
         exchange.streaming |= leaves;
-        if let Some(id) = asked
-            .exchange
-            .filter(|&id| self.exchanges.get(id).is_some())
-        {
-            self.exchanges.recount(id);
-        }
+        id.into_iter().for_each(|id| self.exchanges.recount(id));
         self.settle_request(conn, 1 - dir, leaves);
-        Some(match (leaves, malformed) {
+        Some(match (leaves, notes.spoils_answer()) {
             (true, _) => Body::Leaves,
             (false, true) => Body::Unknown,
             _ => response_body(asked.kind, line.status, &notes),

@@ -51,10 +51,10 @@ impl<'a> Route<'a> {
 /// What stands for a segment that differs from request to request; `None`: the segment itself.
 fn placeholder(segment: &str) -> Option<&'static str> {
     let bytes = segment.as_bytes();
-    // words are by far the most frequent: no digit, no encoding, nothing long
-    if bytes
+    // words are by far the most frequent: no digit, no encoding
+    if !bytes
         .iter()
-        .all(|&byte| byte.is_ascii_lowercase() || byte == b'-' || byte == b'_')
+        .any(|&byte| byte.is_ascii_digit() || matches!(byte, b'@' | b'%'))
     {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::{MASK, Privacy};
 use crate::decode::head::to_text;
@@ -75,12 +75,15 @@ impl Privacy {
     ) {
         out.clear();
         let text = to_text(body);
+        self.calm = !self.suspects(body) && memchr2(b'=', b'\\', body).is_none();
         match kind.sniff(&text) {
+            BodyKind::Json if self.calm => Json { text: &text, at: 0 }.mask_by_key(self, out),
             BodyKind::Json => Json { text: &text, at: 0 }.mask(self, out),
             BodyKind::Form => self.mask_pairs(&text, out),
             BodyKind::Markup => self.mask_markup(&text, out),
             BodyKind::Text => self.mask_plain(&text, out),
         }
+        self.calm = false;
         if !whole && self.by_shape {
             mask_tail(out);
         }
@@ -293,6 +296,26 @@ impl<'a> Json<'a> {
                 _ => out.push_str(self.take_while(|byte| byte != b'"' && !is_bare(byte))),
             }
         }
+    }
+
+    /// For a text without anything to find by shape: only values of sensitive keys are masked.
+    fn mask_by_key(mut self, privacy: &mut Privacy, out: &mut String) {
+        let mut written = 0;
+        while let Some(quote) = memchr(b'"', &self.text.as_bytes()[self.at..]) {
+            self.at += quote;
+            let (content, _) = self.take_string();
+            self.take_while(|byte| byte.is_ascii_whitespace());
+            if self.peek() != Some(b':') || !is_sensitive_key(content, privacy) {
+                continue;
+            }
+            self.at += 1;
+            self.take_while(|byte| byte.is_ascii_whitespace());
+            out.push_str(&self.text[written..self.at]);
+            self.skip_value();
+            quoted_mask(out);
+            written = self.at;
+        }
+        out.push_str(&self.text[written..]);
     }
 
     fn peek(&self) -> Option<u8> {

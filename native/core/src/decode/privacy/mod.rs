@@ -55,6 +55,8 @@ pub(super) struct Privacy {
     shapes: Shapes,
     decoded: Decoded,
     name: Decoded,
+    /// The text as a whole was looked at: there is nothing to find in its parts.
+    calm: bool,
     /// Names of fields met before, as they were written: are they sensitive?
     remembered: HashMap<Box<[u8]>, bool, RandomState>,
     found: Vec<Range<usize>>,
@@ -73,6 +75,7 @@ impl Privacy {
             shapes: Shapes::new(),
             decoded: Decoded::default(),
             name: Decoded::default(),
+            calm: false,
             remembered: HashMap::default(),
             found: Vec::new(),
             in_decoded: Vec::new(),
@@ -92,10 +95,12 @@ impl Privacy {
         }
     }
 
-    /// Appends `text` to `out`, secrets masked: shapes, and values in URLs by their names.
-    pub(super) fn mask_text(&mut self, text: &str, out: &mut String) {
+    /// Appends `text` to `out`, secrets masked: shapes, and values in URLs by their names. Tells
+    /// whether there were any.
+    pub(super) fn mask_text(&mut self, text: &str, out: &mut String) -> bool {
         self.find_in(text.as_bytes(), false);
         self.write(text, out);
+        !self.found.is_empty()
     }
 
     /// Appends a query (without `?`) or a form to `out`, masked by names and by shapes.
@@ -111,18 +116,17 @@ impl Privacy {
     }
 
     fn mask_pair(&mut self, pair: &str, suspicious: bool, out: &mut String) {
-        let value = match memchr(b'=', pair.as_bytes()) {
-            Some(equals) => {
-                if self.is_sensitive_field(&pair.as_bytes()[..equals]) {
-                    self.mask_value(&pair[..=equals], suspicious, out);
-                    return out.push_str(MASK);
-                }
-                self.mask_value(&pair[..=equals], suspicious, out);
-                &pair[equals + 1..]
-            }
-            None => pair,
+        let Some(equals) = memchr(b'=', pair.as_bytes()) else {
+            return self.mask_value(pair, suspicious, out);
         };
-        self.mask_value(value, suspicious, out);
+        let (name, value) = (&pair[..equals], &pair[equals + 1..]);
+        self.mask_value(name, suspicious, out);
+        out.push('=');
+        if self.is_sensitive_field(name.as_bytes()) {
+            out.push_str(MASK);
+        } else {
+            self.mask_value(value, suspicious, out);
+        }
     }
 
     fn mask_value(&mut self, value: &str, suspicious: bool, out: &mut String) {
@@ -154,7 +158,7 @@ impl Privacy {
     /// Fills `found` with the secrets in `text`, sorted and apart.
     fn find_in(&mut self, text: &[u8], plus_is_blank: bool) {
         self.found.clear();
-        if !self.suspects(text) && memchr(b'=', text).is_none() {
+        if self.calm || (!self.suspects(text) && memchr(b'=', text).is_none()) {
             return;
         }
         if self.by_shape {

@@ -6,12 +6,14 @@
 use std::ops::Range;
 
 use aho_corasick::packed;
-use memchr::memmem::Finder;
-use memchr::{memchr_iter, memchr3};
+use memchr::{memchr, memchr_iter, memchr2_iter, memchr3, memmem};
 
 /// Digits in a row (blanks and hyphens aside) that make a second look worth while: every card
 /// number and every IBAN has as many.
 const DIGIT_RUN: usize = 8;
+
+/// Digits of a group: card numbers and IBANs are written in groups of four or more.
+const DIGIT_GROUP: usize = 4;
 
 /// Texts from this length on are searched with vectors.
 const LONG_TEXT: usize = 64;
@@ -146,7 +148,6 @@ pub(super) struct Shapes {
     beginnings: Option<packed::Searcher>,
     /// The same for short texts, where the vectors are not worth their preparation.
     triples: Triples,
-    bearer: Finder<'static>,
 }
 
 /// What may be the beginning of a secret.
@@ -185,7 +186,6 @@ impl Shapes {
         Self {
             beginnings,
             triples: Triples::new(literals()),
-            bearer: Finder::new(b"earer"),
         }
     }
 
@@ -206,40 +206,80 @@ impl Shapes {
 
     /// Appends the places of secrets in `text` to `found`, in no order.
     pub(super) fn find(&self, text: &[u8], found: &mut Vec<Range<usize>>) {
-        find_user_info(text, found);
-        find_emails(text, found);
-        find_keys(text, found);
-        self.find_bearer(text, found);
-        find_private_keys(text, found);
+        if memchr(b'@', text).is_some() {
+            find_user_info(text, found);
+            find_emails(text, found);
+        }
+        if self.may_contain_key(text) {
+            self.find_keys(text, found);
+            find_bearers(text, found);
+        }
         if has_digit_run(text) {
             find_cards(text, found);
             find_ibans(text, found);
         }
     }
 
-    /// `Bearer TOKEN`, in any case.
-    fn find_bearer(&self, text: &[u8], found: &mut Vec<Range<usize>>) {
-        let lower = text.to_ascii_lowercase();
-        for at in self.bearer.find_iter(&lower) {
-            let blank = at + b"earer".len();
-            if at == 0
-                || lower[at - 1] != b'b'
-                || !matches!(text.get(blank), Some(b' ' | b'+' | b'\t' | b':'))
-            {
-                continue;
+    fn find_keys(&self, text: &[u8], found: &mut Vec<Range<usize>>) {
+        let mut behind = 0;
+        for (at, three) in text.windows(3).enumerate() {
+            let begins = at >= behind && self.triples.may_begin(three);
+            if begins && !(at > 0 && text[at - 1].is_ascii_alphanumeric()) {
+                let length = key_length(&text[at..]);
+                found.extend((length > 0).then_some(at..at + length));
+                behind = at + length;
             }
-            let start = blank
-                + text[blank..]
-                    .iter()
-                    .take_while(|&&byte| matches!(byte, b' ' | b'+' | b'\t' | b':'))
-                    .count();
-            let end = start
-                + run(&text[start..], |byte| {
-                    is_token_character(byte) || matches!(byte, b'+' | b'/' | b'~')
-                });
-            if end - start >= 6 && text.get(end) != Some(&b'"') {
-                found.push(start..end);
-            }
+        }
+    }
+}
+
+/// Length of the key or private key that begins the text; 0: there is none.
+fn key_length(text: &[u8]) -> usize {
+    if text.starts_with(PRIVATE_KEY) {
+        return private_key_length(text);
+    }
+    let key = KEY_BEGINNINGS
+        .iter()
+        .find(|(beginning, _)| text.starts_with(beginning));
+    key.map_or(0, |(beginning, least)| {
+        let length = run(text, is_token_character);
+        if length >= beginning.len() + least {
+            length
+        } else {
+            0
+        }
+    })
+}
+
+/// A PEM private key ends with its end line, or with the text.
+fn private_key_length(text: &[u8]) -> usize {
+    let label = &text[PRIVATE_KEY.len()..text.len().min(PRIVATE_KEY.len() + 40)];
+    if memmem::find(label, b"PRIVATE KEY").is_none() {
+        return 0;
+    }
+    let end = memmem::find(text, b"-----END ")
+        .and_then(|end| memmem::find(&text[end + 9..], b"-----").map(|close| end + 9 + close + 5));
+    end.unwrap_or(text.len())
+}
+
+/// `Bearer TOKEN`, in any case.
+fn find_bearers(text: &[u8], found: &mut Vec<Range<usize>>) {
+    const WORD: &[u8] = b"bearer";
+    let is_gap = |byte: u8| matches!(byte, b' ' | b'+' | b'\t' | b':');
+    for at in memchr2_iter(b'b', b'B', text) {
+        let blank = at + WORD.len();
+        if !text[at..]
+            .get(..WORD.len())
+            .is_some_and(|word| word.eq_ignore_ascii_case(WORD))
+        {
+            continue;
+        }
+        let gap = run(&text[blank..], is_gap);
+        let start = blank + gap;
+        let in_token = |byte: u8| is_token_character(byte) || matches!(byte, b'+' | b'/' | b'~');
+        let end = start + run(&text[start..], in_token);
+        if gap > 0 && end - start >= 6 && text.get(end) != Some(&b'"') {
+            found.push(start..end);
         }
     }
 }
@@ -260,32 +300,38 @@ fn is_digit_or_gap(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'+')
 }
 
-/// Whether [`DIGIT_RUN`] digits stand together, blanks and hyphens between them allowed. Such a
-/// run covers at least one of the places that are looked at first.
+/// Whether [`DIGIT_RUN`] digits stand together, blanks and hyphens between groups of
+/// [`DIGIT_GROUP`] allowed. Such a group covers one of the places that are looked at.
 fn has_digit_run(text: &[u8]) -> bool {
-    let mut at = DIGIT_RUN - 1;
+    let is_digit = |byte: u8| byte.is_ascii_digit();
+    let mut at = DIGIT_GROUP - 1;
     while at < text.len() {
-        if is_digit_or_gap(text[at]) {
-            let start = at - run_back(&text[..at], is_digit_or_gap);
-            let end = at + run(&text[at..], is_digit_or_gap);
-            if text[start..end]
-                .iter()
-                .filter(|byte| byte.is_ascii_digit())
-                .count()
-                >= DIGIT_RUN
-            {
+        if is_digit(text[at]) {
+            let end = at + run(&text[at..], is_digit);
+            let start = at - run_back(&text[..at], is_digit);
+            if end - start >= DIGIT_GROUP && digits_around(text, start, end) >= DIGIT_RUN {
                 return true;
             }
             at = end;
         }
-        at += DIGIT_RUN;
+        at += DIGIT_GROUP;
     }
     false
 }
 
+/// Digits that stand together with those from `start` to `end`.
+fn digits_around(text: &[u8], start: usize, end: usize) -> usize {
+    let start = start - run_back(&text[..start], is_digit_or_gap);
+    let end = end + run(&text[end..], is_digit_or_gap);
+    text[start..end]
+        .iter()
+        .filter(|byte| byte.is_ascii_digit())
+        .count()
+}
+
 /// `scheme://user:password@host`: what stands before the `@`.
 fn find_user_info(text: &[u8], found: &mut Vec<Range<usize>>) {
-    for at in memchr::memmem::find_iter(text, b"://") {
+    for at in memmem::find_iter(text, b"://") {
         let start = at + 3;
         let authority = run(&text[start..], |byte| {
             !matches!(
@@ -318,47 +364,6 @@ fn find_emails(text: &[u8], found: &mut Vec<Range<usize>>) {
         if start < at && !after_user_info && end > at + 1 && text[at + 1..end].contains(&b'.') {
             found.push(start..end);
         }
-    }
-}
-
-fn find_keys(text: &[u8], found: &mut Vec<Range<usize>>) {
-    let mut at = 0;
-    while at < text.len() {
-        if at > 0 && text[at - 1].is_ascii_alphanumeric() {
-            at += 1;
-            continue;
-        }
-        let rest = &text[at..];
-        let key = KEY_BEGINNINGS
-            .iter()
-            .find(|(beginning, _)| rest.starts_with(beginning));
-        let length = key.map_or(0, |(beginning, least)| {
-            let length = run(rest, is_token_character);
-            if length >= beginning.len() + least {
-                length
-            } else {
-                0
-            }
-        });
-        if length > 0 {
-            found.push(at..at + length);
-        }
-        at += length.max(1);
-    }
-}
-
-/// A PEM private key, to its end line or to the end of the text.
-fn find_private_keys(text: &[u8], found: &mut Vec<Range<usize>>) {
-    for start in memchr::memmem::find_iter(text, PRIVATE_KEY) {
-        let rest = &text[start..];
-        let label = &rest[PRIVATE_KEY.len()..rest.len().min(PRIVATE_KEY.len() + 40)];
-        if memchr::memmem::find(label, b"PRIVATE KEY").is_none() {
-            continue;
-        }
-        let end = memchr::memmem::find(rest, b"-----END ").and_then(|end| {
-            memchr::memmem::find(&rest[end + 9..], b"-----").map(|close| end + 9 + close + 5)
-        });
-        found.push(start..start + end.unwrap_or(rest.len()));
     }
 }
 
