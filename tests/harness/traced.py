@@ -68,8 +68,8 @@ class Traced(contextlib.ExitStack):
     def settle(self) -> None:
         """Wait until all that happened before this call has come out.
 
-        That is when a last request, on a connection of its own, has been told by both its ends. A tracer that is
-        still behind may leave that request out, and count it: then another one is sent.
+        That is when a last request, on a connection of its own, has been told by both its ends. A tracer that
+        is still behind may leave that request out, and count it: then another one is sent.
         """
         for _ in range(SETTLING_TRIES - 1):
             with contextlib.suppress(TracerError):
