@@ -155,11 +155,11 @@ impl HttpDecoder {
             return;
         };
         let payload = rest.get(..record.captured as usize).unwrap_or(rest);
-        if !self.connections.contains_key(&record.connection) && !self.admit(&record) {
-            return;
-        }
         self.name_thread(&mut record);
         let Some(conn) = self.connections.get_mut(&record.connection) else {
+            if self.admit(&record) {
+                self.record(bytes);
+            }
             return;
         };
         conn.last_ns = conn.last_ns.max(record.time_ns);

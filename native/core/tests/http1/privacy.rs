@@ -177,6 +177,33 @@ fn a_secret_at_the_cut_does_not_show() {
 }
 
 #[test]
+fn values_that_were_clean_once_are_not_taken_for_clean() {
+    let mut socket = Socket::server();
+    let play = |socket: &mut Socket, value: &str| {
+        socket
+            .op(In, format!("GET / HTTP/1.1\r\nX-Note: {value}\r\n\r\n"))
+            .op(Out, ok(""));
+        socket.http().remove(0).get("request_headers").to_owned()
+    };
+    for value in [
+        "plain",
+        "jane@example.org",
+        "plain",
+        "plain",
+        "plain ",
+        "4111111111111111",
+        "plain",
+    ] {
+        let shown = if value.starts_with("plain") {
+            "plain"
+        } else {
+            "***"
+        };
+        assert_eq!(play(&mut socket, value), format!("X-Note|{shown}"));
+    }
+}
+
+#[test]
 fn masking_follows_the_settings() {
     let request = "GET /jane@example.org?token=x&m=jane@example.org&q=1 HTTP/1.1\r\nAuthorization: x\r\nX-Pin: 1\r\n\r\n";
     let off = PrivacySettings {

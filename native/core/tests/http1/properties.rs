@@ -328,13 +328,16 @@ proptest! {
         );
         let mut socket = Socket::server();
         let cut = cut.index(request.len());
-        socket.op(In, &request[..cut]).op(In, &request[cut..]);
-        let cut = cut.min(answer.len());
-        socket.op(Out, &answer[..cut]).op(Out, &answer[cut..]);
+        let answer_cut = cut.min(answer.len());
+        // what comes again is treated in another way, with the same result
+        for _ in 0..3 {
+            socket.op(In, &request[..cut]).op(In, &request[cut..]);
+            socket.op(Out, &answer[..answer_cut]).op(Out, &answer[answer_cut..]);
+        }
         let rows = socket.http();
-        prop_assert_eq!(rows.len(), 1);
-        prop_assert_eq!(rows[0].get("status"), "200");
-        for (column, value) in &rows[0].0 {
+        prop_assert_eq!(rows.len(), 3);
+        prop_assert!(rows.iter().all(|row| row.get("status") == "200"));
+        for (column, value) in rows.iter().flat_map(|row| &row.0) {
             // half of it would be too much as well
             for secret in [&text[..text.len() * 2 / 3], &plain[..plain.len() * 2 / 3]] {
                 prop_assert!(!value.contains(secret), "{} in {}: {}", secret, column, value);

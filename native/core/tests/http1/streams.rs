@@ -321,6 +321,60 @@ fn data_behind_an_upgrade_waits_for_the_answer() {
 }
 
 #[test]
+fn heads_that_come_again_give_the_same_events() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let heads = [
+        "Host: h\r\nCookie: secret\r\nX-M: jane@example.org\r\nUser-Agent: u\r\n\r\n".to_owned(),
+        "Host: h\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc".to_owned(),
+        "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n".to_owned(),
+        format!("traceparent: 00-{trace}-00f067aa0ba902b7-01\r\n\r\n"),
+        "A: 1\r\n 2\r\nB:\r\n\r\n".to_owned(),
+        "\r\n".to_owned(),
+    ];
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nSet-Cookie: x\r\nContent-Length: 0\r\n\r\n";
+    let compared = "path query status error request_bytes response_bytes request_headers response_headers authority \
+                    user_agent content_type streaming request_body trace_id";
+    let mut socket = Socket::server();
+    let mut first = Vec::new();
+    for turn in 0..5 {
+        for (place, head) in heads.iter().enumerate() {
+            socket
+                .op(In, format!("POST /{place} HTTP/1.1\r\n{head}"))
+                .op(Out, answer);
+        }
+        let events: Vec<String> = socket.http().iter().map(|row| row.some(compared)).collect();
+        assert_eq!(events.len(), heads.len());
+        if turn == 0 {
+            first = events;
+        } else {
+            assert_eq!(events, first);
+        }
+    }
+}
+
+#[test]
+fn a_request_body_of_a_head_that_came_again_is_bounded_as_ever() {
+    let mut socket = Socket::server();
+    for _ in 0..4 {
+        socket
+            .op(In, "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc")
+            .op(Out, ok(""));
+    }
+    // the same head again, cut within and with another body
+    let request = "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nxyz";
+    socket
+        .op(In, &request[..30])
+        .op(In, &request[30..])
+        .op(Out, ok(""));
+    let rows = socket.http();
+    assert_eq!(rows.len(), 5);
+    assert!(
+        rows.iter()
+            .all(|row| row.some("path error request_bytes") == "/a - 42")
+    );
+}
+
+#[test]
 fn sequences_wrap() {
     let mut socket = Socket::client();
     for number in 0..50 {

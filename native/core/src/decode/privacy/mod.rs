@@ -5,6 +5,7 @@
 
 mod bodies;
 mod decoding;
+mod json;
 mod names;
 mod shapes;
 
