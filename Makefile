@@ -105,7 +105,7 @@ fmt: setup ## format all code
 
 bench: setup ## measure; what it says is collected in docs/BENCHMARKS.md
 	scripts/in-target $(CARGO) bench $(MANIFEST) --package universal_tracer_core
-	for script in $(wildcard benchmarks/bench_*.py); do $(BIN)/python "$$script"; done
+	for script in $(wildcard benchmarks/*.py); do $(BIN)/python "$$script"; done
 
 ##@ Release
 .PHONY: wheel lock vmlinux clean

@@ -269,6 +269,7 @@ static __always_inline bool announce(struct scratch *scratch, struct connection 
 	ends->cgroup = bpf_get_current_cgroup_id();
 	read_endpoints(sk, ends);
 	if (emit(scratch, sizeof(*ends))) {
+		count_loss(LOSS_RING_FULL);
 		leave_out(connection);
 		return false;
 	}
@@ -586,11 +587,8 @@ static __always_inline void record_operation(struct scratch *scratch, struct con
 	struct operation *operation = &scratch->operation;
 
 	if (!connection->announced) {
-		if (!announce(scratch, connection, sk, task)) {
-			count_loss(LOSS_RING_FULL);
-			leave_out(connection);
+		if (!announce(scratch, connection, sk, task))
 			return;
-		}
 		operation->captured = 0; /* announce() used the buffer */
 	}
 	if (operation->captured < operation->want)
@@ -679,6 +677,9 @@ static __always_inline void handle_transfer(struct sock *sk, __u32 length, enum 
 		return;
 	}
 	capture(scratch, bytes_to_judge_by(&scratch->operation, connection));
+	/* behind an interim answer the request goes on: nothing new begins */
+	if (direction != connection->request_direction && is_interim(scratch->data, scratch->operation.captured))
+		connection->answered = 0;
 	if (classify(connection, direction, scratch->data, scratch->operation.captured))
 		record_operation(scratch, connection, sk, tcp, task);
 	else
@@ -697,7 +698,7 @@ static __always_inline void tell(struct connection *connection, __u16 kind, __u1
 	scratch->record.sequence = sequence;
 	scratch->record.length = length;
 	if (emit(scratch, 0))
-		count_loss(LOSS_RING_FULL);
+		count_loss(LOSS_RECORDS);
 }
 
 /* Unix sockets have no state changes to hook: who reads that the peer is gone tells of both ends. */
@@ -840,7 +841,7 @@ int BPF_PROG(handle_uring_complete, struct io_ring_ctx *ring, void *request, str
 	if (!captured)
 		count_loss(LOSS_READ_FAULT);
 	if (emit(scratch, captured))
-		count_loss(LOSS_RING_FULL);
+		count_loss(LOSS_RECORDS);
 	bpf_map_delete_elem(&uring_operations, &key);
 	return 0;
 }

@@ -43,6 +43,12 @@ static __always_inline bool is_usual_method(__u32 four)
 	       four == FOUR('D', 'E', 'L', 'E');
 }
 
+/* "HTTP/1.x 1…": 100 Continue, 103 Early Hints. After 101 the connection leaves HTTP. */
+static __always_inline bool is_interim(const char *bytes, __u32 length)
+{
+	return length > 9 && *(const __u32 *)bytes == FOUR('H', 'T', 'T', 'P') && bytes[8] == ' ' && bytes[9] == '1';
+}
+
 /* `bytes` holds at least METHOD_LIMIT bytes; those from `length` on are ignored. */
 static __always_inline enum likeness recognise(const char *bytes, __u32 length)
 {

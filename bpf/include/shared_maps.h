@@ -49,6 +49,7 @@ enum loss_place {
 	LOSS_TARGETS = 1,    /* processes that found no room in `targets` */
 	LOSS_STORAGE = 2,    /* connections that got no memory */
 	LOSS_READ_FAULT = 3, /* operations whose user memory could not be read */
+	LOSS_RECORDS = 4,    /* records that begin no request and found the ring full */
 	LOSS_PLACES = 8,
 };
 

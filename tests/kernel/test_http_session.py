@@ -92,6 +92,11 @@ class Seen:
         """All losses."""
         return sum(self.losses.values())
 
+    @property
+    def lost_requests(self) -> int:
+        """Losses that stand for a request each; `records` are ends of connections here."""
+        return self.lost - self.losses.get("records", 0)
+
 
 @contextmanager
 def session_on(*pids: int, **other: Any) -> Iterator[tuple[Any, Seen]]:
@@ -181,7 +186,7 @@ def test_known_work_gives_known_events(ends: tuple[Peer, Peer], traced: str) -> 
             many(connection, min(100, PRIME - start))
             seen.add(session.tick(TICK_MS))
         connection.close()
-    assert len(seen.http) + seen.lost == PRIME
+    assert len(seen.http) + seen.lost_requests == PRIME
     assert {(event["role"], event["status"], event["error"]) for event in seen.http} == {(traced, 200, None)}
     assert len({event["request_id"] for event in seen.http}) == len(seen.http)
     if not seen.lost:
@@ -219,11 +224,14 @@ def test_what_a_small_ring_cannot_hold_is_counted(
         connection.close()
     if ring_bytes == SMALLEST_RING_BYTES:
         assert seen.lost > 0, "the ring was meant to be too small"
-    assert len(seen.http) + seen.lost == count + PRIME
+    assert len(seen.http) + seen.lost_requests == count + PRIME
     whole = [event for event in seen.http if event["error"] is None]
-    assert {(event["method"], event["path"], event["status"]) for event in whole} <= {("GET", "/known", 200)}
+    known = {("GET", "/known", 200)}
+    told = {(event["method"], event["path"], event["status"]) for event in whole}
+    # a pipeline is longer than the smallest ring: there all its answers may be lost
+    assert told == known or (ring_bytes == SMALLEST_RING_BYTES and told == set())
     # The connection's end is the end of those whose answer was not seen.
-    assert {event["error"] for event in seen.http} <= {None, "truncated", "closed"}
+    assert {event["error"] for event in seen.http} <= {None, "truncated"}
 
 
 def test_a_target_that_is_added_later(ends: tuple[Peer, Peer]) -> None:

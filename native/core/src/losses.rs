@@ -5,11 +5,12 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use crate::error::{Error, ErrorKind, Result};
 
 /// `enum loss_place` of `bpf/include/shared_maps.h`.
-pub(crate) const LOSS_PLACES: [&str; 4] = [
+pub(crate) const LOSS_PLACES: [&str; 5] = [
     "ring_full",
     "targets",
     "connection_memory",
     "unreadable_memory",
+    "records",
 ];
 
 /// `enum hit_place` of `bpf/include/shared_maps.h`.

@@ -15,6 +15,11 @@ impl Engine {
         if first_head(conn) == Some(dir) {
             self.cut_head(conn, dir, Some("closed"));
         }
+        if record.flags & flag::LOST != 0
+            && let Some(requests) = conn.requests_from
+        {
+            self.drop_counted(conn, 1 - requests);
+        }
         match conn.requests_from {
             Some(requests) if requests == dir => self.end_requests(conn, dir, "closed"),
             Some(_) => self.end_answers(conn, dir, record.time_ns, "closed"),

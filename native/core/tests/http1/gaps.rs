@@ -342,3 +342,14 @@ fn a_start_is_that_of_the_first_request_of_an_operation() {
         .op(In, ok("y"));
     assert_eq!(brief(&socket.http()), ["GET /a 200 -", "GET /b 200 -"]);
 }
+
+#[test]
+fn an_end_says_as_well_that_the_answer_found_no_room() {
+    let mut socket = Socket::server();
+    socket.flag(flag::START).op(In, get("/a")).op_lost(Out, 39);
+    socket.flag(flag::LOST).end(Out);
+    settle(&mut socket);
+    let taken = socket.take();
+    assert_eq!(brief(&taken.http), [] as [&str; 0]);
+    assert_eq!(taken.losses, [("ring_full", 1)]);
+}

@@ -135,12 +135,8 @@ impl Socket {
     pub(crate) fn end(&mut self, way: Way) -> &mut Self {
         self.now_ns += MS;
         let dir = usize::from(way == Way::Out);
-        let record = self.make(
-            kind::END,
-            if way == Way::Out { flag::SENT } else { 0 },
-            self.next[dir],
-            0,
-        );
+        let flags = std::mem::take(&mut self.flags) | if way == Way::Out { flag::SENT } else { 0 };
+        let record = self.make(kind::END, flags, self.next[dir], 0);
         self.push(record, &[]);
         self
     }
