@@ -382,7 +382,9 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
-	long unsigned int skc_flags;
+	union {
+		long unsigned int skc_flags;
+	};
 };
 
 struct sk_buff_head {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Made by scripts/make-vmlinux from types.txt and vmlinuz-6.12.117+deb13-cloud-amd64; not edited by hand. */
+/* Made by scripts/make-vmlinux from types.txt and Debian's linux-image-6.12.117+deb13-cloud-amd64; not edited by hand. */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
 
@@ -385,7 +385,9 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
-	long unsigned int skc_flags;
+	union {
+		long unsigned int skc_flags;
+	};
 };
 
 struct sk_buff_head {

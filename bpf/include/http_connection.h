@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * An operation's connection: whether its user is traced, where in the stream it
+ * is, and what userspace advised.
+ */
+#ifndef UNIVERSAL_TRACER_HTTP_CONNECTION_H
+#define UNIVERSAL_TRACER_HTTP_CONNECTION_H
+
+/* is_target(), remembered for the process that used the connection last. */
+static __always_inline bool is_users_target(struct connection *connection, __u32 pid)
+{
+	__u32 *removals = target_removal_count();
+
+	if (removals && connection->target_pid == pid && connection->target_removals == *removals)
+		return true;
+	if (!removals || !is_target(pid))
+		return false;
+	connection->target_pid = pid;
+	connection->target_removals = *removals;
+	return true;
+}
+
+/* The connection, if its user is to be traced. */
+static __always_inline struct connection *get_connection(struct sock *sk, __u32 pid)
+{
+	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
+
+	if (connection)
+		return is_users_target(connection, pid) ? connection : NULL;
+	if (!is_target(pid))
+		return NULL;
+	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!connection) {
+		count_loss(LOSS_STORAGE);
+		return NULL;
+	}
+	connection->id = bpf_get_socket_cookie(sk);
+	connection->born = RECORD_LATE;
+	connection->last_direction = NEITHER;
+	return connection;
+}
+
+/* A FIN that was read together with the last bytes has a sequence number of its own. */
+static __always_inline bool fin_was_read(struct tcp_sock *tcp, __u32 copied)
+{
+	struct sock *sk = (struct sock *)tcp;
+
+	return (sk->sk_shutdown & RCV_SHUTDOWN) && copied == tcp->rcv_nxt;
+}
+
+/* Sequence behind the last byte that was moved; `tcp` is null for a Unix socket, whose bytes are counted. */
+static __always_inline __u32 end_sequence(struct tcp_sock *tcp, const struct connection *connection,
+					  enum direction direction)
+{
+	__u32 counted = connection->next[direction];
+
+	barrier_var(counted); /* or clang makes one load of two kinds of pointers, which the verifier refuses */
+	if (!tcp)
+		return counted;
+	if (direction == SENT)
+		return tcp->write_seq;
+	return fin_was_read(tcp, tcp->copied_seq) ? tcp->copied_seq - 1 : tcp->copied_seq;
+}
+
+/* Userspace knows that nothing below a sequence is worth a record, or that this is not HTTP. */
+static __always_inline bool advised_to_skip(struct connection *connection, enum direction direction, __u32 end)
+{
+	__u32 slot = connection->id % ADVICE_SLOTS;
+	struct advice *advice = bpf_map_lookup_elem(&advices, &slot);
+
+	if (!advice || advice->connection != connection->id)
+		return false;
+	if (advice->off) {
+		connection->policy = POLICY_OFF;
+		return true;
+	}
+	if (advice->pipelined)
+		connection->pipelined = 1;
+	return advice->skip[direction] && (__s32)(end - advice->skip_until[direction]) < 0;
+}
+
+#endif
