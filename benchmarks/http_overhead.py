@@ -274,8 +274,8 @@ def report_start() -> None:
 
 def first_event_ms() -> float:
     """Measure the time from the start of the tracer to its first event of a command that talks at once."""
-    words = [str(COMMAND), "--output-format", "ndjson", "--", sys.executable, str(APPS / "traffic.py")]
-    words += ["--forever"]
+    words = [str(COMMAND), "--tracer", "http", "--output-format", "ndjson"]
+    words += ["--", sys.executable, str(APPS / "traffic.py"), "--forever"]
     started = time.monotonic()
     process = subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -1,6 +1,6 @@
 """The native core. Only `sources` and `system` import it."""
 
-from typing import Literal
+from typing import Literal, Protocol
 
 __version__: str
 
@@ -17,24 +17,15 @@ class ArrowBatch:
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
 class Tick:
-    """What was decoded since the tick before."""
+    """What was decoded since the tick before; `frames` by event type, only where there are rows."""
 
-    http: ArrowBatch | None
-    connection: ArrowBatch | None
+    frames: dict[str, ArrowBatch]
     losses: list[tuple[str, int]]
     hits: dict[str, int]
     complete_until_ns: int
 
-class HttpSession:
-    """One run of the HTTP tracer. Every method may raise NativeError."""
-
-    def __init__(self, settings: dict[str, object]) -> None:
-        """Plan; attach nothing.
-
-        Keys: object_path, self_pid, filter (bool), pids, cgroup_ids, names, max_payload_size (bytes),
-        sampling_rate (0..1), ring_bytes (a power of two), correlation_timeout_ns, correlation_table_size,
-        privacy {enable_pii_filtering, mask_sensitive_headers, exclude_patterns, max_payload_capture}.
-        """
+class Session(Protocol):
+    """What every tracer's session can do. Every method may raise NativeError."""
 
     def plan(self) -> list[dict[str, str]]:
         """The hooks: tracer, hook, adapter, why, cost."""
@@ -56,3 +47,14 @@ class HttpSession:
 
     def close(self) -> None:
         """As `stop`; allowed at any time."""
+
+class HttpSession(Session):
+    """One run of the HTTP tracer."""
+
+    def __init__(self, settings: dict[str, object]) -> None:
+        """Plan; attach nothing.
+
+        Keys: object_path, self_pid, filter (bool), pids, cgroup_ids, names, max_payload_size (bytes),
+        sampling_rate (0..1), ring_bytes (a power of two), correlation_timeout_ns, correlation_table_size,
+        privacy {enable_pii_filtering, mask_sensitive_headers, exclude_patterns, max_payload_capture}.
+        """

@@ -33,9 +33,13 @@ class TracerError(AssertionError):
 
 
 def tracer_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this environment without the tracer's settings that a shell may carry, plus *extra*."""
+    """Return this environment without the tracer's settings that a shell may carry, plus *extra*.
+
+    Only the HTTP tracer runs unless a test names others: without a name the packets' tracer would attach to
+    the machine's own interfaces.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UT_")}
-    return {**kept, **(extra or {})}
+    return {**kept, "UT_RUN__TRACERS": "[http]", **(extra or {})}
 
 
 def shortly(events: Sequence[Event]) -> str:

@@ -77,10 +77,8 @@ class Seen:
 
     def add(self, tick: Any) -> None:
         """Add one tick."""
-        for name in ("http", "connection"):
-            batch = getattr(tick, name)
-            if batch is not None:
-                getattr(self, name).extend(pl.DataFrame(batch).to_dicts())
+        for name, batch in tick.frames.items():
+            getattr(self, name).extend(pl.DataFrame(batch).to_dicts())
         for where, count in tick.losses:
             self.losses[where] = self.losses.get(where, 0) + count
         self.hits = dict(tick.hits)

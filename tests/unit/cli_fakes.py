@@ -2,7 +2,8 @@
 
 SCENARIO is JSON: `rows` (rows per tick), `ticks` (ticks with rows), `lose` (events lost in the first tick),
 `hits`, `log` (a file for the calls that the source got), `tick_ms`, `stop_s` (how long stopping takes),
-`fails` (a call that raises), `privilege` (check for it, as `root` or as a `user`).
+`fails` (a call that raises), `cannot` (a tracer and its call that raises; there are two tracers then, `http`
+and `stack`), `privilege` (check for it, as `root` or as a `user`).
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import os
 import sys
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import universal_tracer.cli.run as run_module
 from universal_tracer.cli.app import main
+from universal_tracer.cli.tracers import TRACERS
 from universal_tracer.model.errors import KernelError
 from universal_tracer.model.ports import Batches, Loss, PlannedHook
 
 
 class FakeSource:
-    tracer = "http"
-
-    def __init__(self, settings: dict[str, Any], scenario: dict[str, Any]) -> None:
-        self.settings, self.scenario = settings, scenario
+    def __init__(self, settings: dict[str, Any], scenario: dict[str, Any], tracer: str = "http") -> None:
+        self.settings, self.scenario, self.tracer = settings, scenario, tracer
         self.ticks = 0
         self.stopped = False
         self.threads_of_polars: int | None = None
@@ -44,7 +45,7 @@ class FakeSource:
         self.fail_in("start")
 
     def fail_in(self, call: str) -> None:
-        if self.scenario.get("fails") == call:
+        if self.scenario.get("fails") == call or self.scenario.get("cannot") == [self.tracer, call]:
             raise KernelError(f"cannot {call}", cause="it was told to fail", hint="tell it otherwise")
 
     def add_target(self, pid: int) -> None:
@@ -91,6 +92,12 @@ class FakeSource:
 def pretend(scenario: dict[str, Any]) -> None:
     live = types.ModuleType("universal_tracer.sources.live")
     live.open_http = lambda settings: FakeSource(settings, scenario)  # type: ignore[attr-defined]
+    live.open_stack = lambda settings: FakeSource(settings, scenario, "stack")  # type: ignore[attr-defined]
+    http = TRACERS["http"]
+    TRACERS.clear()
+    TRACERS["http"] = http
+    if "cannot" in scenario:
+        TRACERS["stack"] = replace(http, name="stack", sees="stacks", opener=f"{live.__name__}:open_stack")
     sources = types.ModuleType("universal_tracer.sources")
     sources.live = live  # type: ignore[attr-defined]
     sys.modules["universal_tracer.sources"] = sources

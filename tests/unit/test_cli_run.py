@@ -323,6 +323,28 @@ def test_silence_is_explained_once() -> None:
     ]
 
 
+def test_a_tracer_that_cannot_run_is_left_out_with_a_warning() -> None:
+    done = run({"rows": 1, "cannot": ["stack", "start"]}, "--duration", "200ms")
+    assert done.returncode == 0, done.stderr
+    assert "warning: left out: cannot start" in done.stderr
+    assert "tracing: HTTP (" in done.stderr
+    assert "stacks" not in done.stderr
+    assert done.stdout
+
+
+def test_a_tracer_that_is_named_and_cannot_run_is_an_error() -> None:
+    both = {**os.environ, "UT_RUN__TRACERS": "[http, stack]"}
+    done = run({"cannot": ["stack", "start"]}, "--duration", "200ms", env=both)
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[0] == "error: cannot start"
+    assert not done.stdout
+
+
+def test_an_error_where_no_tracer_is_left() -> None:
+    done = run({"cannot": ["stack", "start"], "fails": "start"}, "--duration", "200ms")
+    assert done.returncode == 5
+
+
 @pytest.mark.parametrize("call", ["start", "tick"])
 def test_a_source_that_fails_is_closed_again(tmp_path: Path, call: str) -> None:
     log = tmp_path / "log"

@@ -12,6 +12,7 @@ mod drain;
 pub mod error;
 mod layout;
 mod losses;
+mod object;
 pub mod plan;
 pub mod records;
 pub mod session;

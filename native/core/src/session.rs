@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
+use libbpf_rs::{Link, MapHandle, Object};
 
 use crate::advice::AdviceTable;
 use crate::clock;
@@ -13,13 +13,10 @@ use crate::drain::{self, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout;
 use crate::losses::{HIT_PLACES, LOSS_PLACES, read_counters};
+use crate::object::{self, map_handle};
 use crate::plan::{PlannedHook, plan_http};
 use crate::settings::{HttpSettings, KernelSettings};
 use crate::targets::Targets;
-use crate::verifier_log;
-
-/// NAME_LENGTH of `bpf/include/shared_maps.h`.
-const NAME_LENGTH: usize = 64;
 
 /// What came since the last tick.
 pub struct Tick {
@@ -60,7 +57,7 @@ struct Counters {
 impl HttpSession {
     /// Plans on the running kernel and checks the object; attaches nothing.
     pub fn new(settings: HttpSettings) -> Result<Self> {
-        let plan = plan_http(settings.filter)?;
+        let plan = plan_http(settings.filter.enabled)?;
         layout::check(&settings.object_path)?;
         Ok(Self {
             settings,
@@ -77,13 +74,12 @@ impl HttpSession {
 
     /// Loads, adds the targets, attaches every planned hook and starts to drain.
     pub fn attach(&mut self) -> Result<()> {
-        verifier_log::capture();
         let object = self.load()?;
         let targets = Targets::new(map_handle(&object, "targets")?);
-        self.fill_filters(&object)?;
+        self.settings.filter.fill(&object)?;
         let shared = Shared::new(HttpDecoder::new(self.settings.decode.clone()));
         let links = self.attach_programs(&object)?;
-        for &pid in &self.settings.pids {
+        for &pid in &self.settings.filter.pids {
             targets.add(pid)?;
         }
         let ring = map_handle(&object, "events")?;
@@ -171,39 +167,10 @@ impl HttpSession {
 
     fn load(&self) -> Result<Object> {
         let what = "cannot load the HTTP tracer into the kernel";
-        let mut open = ObjectBuilder::default()
-            .open_file(&self.settings.object_path)
-            .map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))?;
-        self.configure(&mut open)?;
-        open.load()
-            .map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))
-    }
-
-    fn configure(&self, open: &mut OpenObject) -> Result<()> {
-        let kernel = KernelSettings::new(&self.settings);
-        for mut map in open.maps_mut() {
-            let name = map.name().to_string_lossy().into_owned();
-            let done = if name.ends_with(".rodata.settings") {
-                map.set_initial_value(&kernel.to_bytes())
-            } else if name == "events" {
-                map.set_max_entries(self.settings.ring_bytes)
-            } else {
-                Ok(())
-            };
-            done.map_err(|error| {
-                Error::new(
-                    ErrorKind::Failed,
-                    format!("cannot configure map {name}"),
-                    error,
-                    "",
-                )
-            })?;
-        }
-        for mut program in open.progs_mut() {
-            let wanted = self.plan.iter().any(|hook| program.name() == hook.program);
-            program.set_autoload(wanted);
-        }
-        Ok(())
+        let mut open = object::open(&self.settings.object_path, what)?;
+        object::set_settings(&mut open, &KernelSettings::new(&self.settings).to_bytes())?;
+        object::set_map_size(&mut open, "events", self.settings.ring_bytes)?;
+        object::load(open, &self.plan, what)
     }
 
     fn attach_programs(&self, object: &Object) -> Result<Vec<Link>> {
@@ -211,42 +178,8 @@ impl HttpSession {
         self.plan
             .iter()
             .rev()
-            .map(|hook| {
-                let what = || format!("cannot attach to {} by {}", hook.hook, hook.adapter);
-                let program = object
-                    .progs_mut()
-                    .find(|program| program.name() == hook.program)
-                    .ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::Failed,
-                            what(),
-                            "no such program in the object",
-                            "",
-                        )
-                    })?;
-                program
-                    .attach()
-                    .map_err(|error| Error::from_bpf(what(), &error, &verifier_log::take()))
-            })
+            .map(|hook| object::attach(object, hook))
             .collect()
-    }
-
-    fn fill_filters(&self, object: &Object) -> Result<()> {
-        let cgroups = map_handle(object, "target_cgroups")?;
-        for id in &self.settings.cgroup_ids {
-            insert(&cgroups, &id.to_ne_bytes())?;
-        }
-        let names = map_handle(object, "target_names")?;
-        for name in &self.settings.names {
-            // a comm is cut to 15 bytes by the kernel, an executable's name to our key's size
-            let bytes = name.as_bytes();
-            for length in [bytes.len().min(15), bytes.len().min(NAME_LENGTH - 1)] {
-                let mut key = [0; NAME_LENGTH];
-                key[..length].copy_from_slice(&bytes[..length]);
-                insert(&names, &key)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -274,31 +207,4 @@ fn not_attached() -> Error {
         "attach() was not called or failed",
         "call attach() first",
     )
-}
-
-fn insert(map: &MapHandle, key: &[u8]) -> Result<()> {
-    map.update(key, &[1], MapFlags::ANY).map_err(|error| {
-        Error::new(
-            ErrorKind::Failed,
-            "cannot fill a filter",
-            error,
-            "name fewer targets",
-        )
-    })
-}
-
-fn map_handle(object: &Object, name: &str) -> Result<MapHandle> {
-    let missing = |cause: String| {
-        Error::new(
-            ErrorKind::Failed,
-            format!("cannot use map {name}"),
-            cause,
-            "install the package again",
-        )
-    };
-    let map = object
-        .maps()
-        .find(|map| map.name() == name)
-        .ok_or_else(|| missing("not in the object".to_owned()))?;
-    MapHandle::try_from(&map).map_err(|error| missing(error.to_string()))
 }

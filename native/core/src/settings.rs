@@ -1,6 +1,7 @@
 //! What a run of the HTTP tracer is asked to do, and its kernel half.
 
 use crate::decode::DecodeSettings;
+pub use crate::object::Filter;
 
 /// Largest `max_payload_size`: CAPTURE_LIMIT of `bpf/http_tracer.bpf.c`.
 pub const CAPTURE_LIMIT: u32 = 4096;
@@ -12,13 +13,7 @@ pub const HEAD_LIMIT: u32 = 64 * 1024;
 pub struct HttpSettings {
     /// The object file made from `bpf/http_tracer.bpf.c`.
     pub object_path: std::path::PathBuf,
-    /// The tracer's own thread group, never traced.
-    pub self_pid: u32,
-    /// Trace only the targets below (empty lists: nobody yet); false = the whole machine.
-    pub filter: bool,
-    pub pids: Vec<u32>,
-    pub cgroup_ids: Vec<u64>,
-    pub names: Vec<String>,
+    pub filter: Filter,
     /// Bytes per record, at most [`CAPTURE_LIMIT`].
     pub max_payload_size: u32,
     /// Share of requests to record, 0..=1.
@@ -45,9 +40,9 @@ pub(crate) struct KernelSettings {
 impl KernelSettings {
     pub(crate) fn new(settings: &HttpSettings) -> Self {
         Self {
-            self_pid: settings.self_pid,
-            filter: settings.filter.into(),
-            has_names: (!settings.names.is_empty()).into(),
+            self_pid: settings.filter.self_pid,
+            filter: settings.filter.enabled.into(),
+            has_names: (!settings.filter.names.is_empty()).into(),
             reserved: [0; 2],
             capture_bytes: settings.max_payload_size.min(CAPTURE_LIMIT),
             head_bytes: HEAD_LIMIT,

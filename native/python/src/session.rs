@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use universal_tracer_core::plan::PlannedHook;
 use universal_tracer_core::session;
 
 use crate::arrow::ArrowBatch;
@@ -34,16 +36,7 @@ impl HttpSession {
     }
 
     fn plan(&self) -> Vec<HashMap<&'static str, &'static str>> {
-        let row = |hook: &universal_tracer_core::plan::PlannedHook| {
-            HashMap::from([
-                ("tracer", hook.tracer),
-                ("hook", hook.hook),
-                ("adapter", hook.adapter),
-                ("why", hook.why),
-                ("cost", hook.cost),
-            ])
-        };
-        self.lock().plan().iter().map(row).collect()
+        plan_rows(self.lock().plan())
     }
 
     fn attach(&self, py: Python<'_>) -> PyResult<()> {
@@ -62,17 +55,12 @@ impl HttpSession {
         let tick = py
             .detach(|| self.lock().tick(Duration::from_millis(wait_ms)))
             .map_err(to_python)?;
+        let batches = [
+            ("http", tick.decoded.http),
+            ("connection", tick.decoded.connection),
+        ];
         Ok(Tick {
-            http: tick
-                .decoded
-                .http
-                .map(|batch| Py::new(py, ArrowBatch::new(batch)))
-                .transpose()?,
-            connection: tick
-                .decoded
-                .connection
-                .map(|batch| Py::new(py, ArrowBatch::new(batch)))
-                .transpose()?,
+            frames: frames(py, batches)?,
             losses: tick.losses,
             hits: tick.hits.into_iter().collect(),
             complete_until_ns: tick.complete_until_ns,
@@ -88,12 +76,39 @@ impl HttpSession {
     }
 }
 
-/// What was decoded since the tick before.
+/// What was decoded since the tick before; the same for every tracer.
 #[pyclass(frozen, get_all, module = "universal_tracer._native")]
 pub(crate) struct Tick {
-    http: Option<Py<ArrowBatch>>,
-    connection: Option<Py<ArrowBatch>>,
-    losses: Vec<(&'static str, u64)>,
-    hits: HashMap<&'static str, u64>,
-    complete_until_ns: i64,
+    /// A batch by event type, only where there are rows.
+    pub(crate) frames: HashMap<&'static str, Py<ArrowBatch>>,
+    pub(crate) losses: Vec<(&'static str, u64)>,
+    pub(crate) hits: HashMap<&'static str, u64>,
+    pub(crate) complete_until_ns: i64,
+}
+
+/// The batches that there are, for Python.
+pub(crate) fn frames(
+    py: Python<'_>,
+    batches: impl IntoIterator<Item = (&'static str, Option<RecordBatch>)>,
+) -> PyResult<HashMap<&'static str, Py<ArrowBatch>>> {
+    batches
+        .into_iter()
+        .filter_map(|(name, batch)| Some((name, batch?)))
+        .map(|(name, batch)| Ok((name, Py::new(py, ArrowBatch::new(batch))?)))
+        .collect()
+}
+
+/// A plan's rows for Python: tracer, hook, adapter, why, cost.
+pub(crate) fn plan_rows(plan: &[PlannedHook]) -> Vec<HashMap<&'static str, &'static str>> {
+    plan.iter()
+        .map(|hook| {
+            HashMap::from([
+                ("tracer", hook.tracer),
+                ("hook", hook.hook),
+                ("adapter", hook.adapter),
+                ("why", hook.why),
+                ("cost", hook.cost),
+            ])
+        })
+        .collect()
 }

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use universal_tracer_core::decode::{DecodeSettings, PrivacySettings};
-use universal_tracer_core::settings::HttpSettings;
+use universal_tracer_core::settings::{Filter, HttpSettings};
 
 fn get<T>(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<T>
 where
@@ -21,15 +21,22 @@ fn item<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyAny>
 pub(crate) fn http_settings(dict: &Bound<'_, PyDict>) -> PyResult<HttpSettings> {
     Ok(HttpSettings {
         object_path: get(dict, "object_path")?,
-        self_pid: get(dict, "self_pid")?,
-        filter: get(dict, "filter")?,
-        pids: get(dict, "pids")?,
-        cgroup_ids: get(dict, "cgroup_ids")?,
-        names: get(dict, "names")?,
+        filter: filter(dict)?,
         max_payload_size: get(dict, "max_payload_size")?,
         sampling_rate: get(dict, "sampling_rate")?,
         ring_bytes: get(dict, "ring_bytes")?,
         decode: decode_settings(dict)?,
+    })
+}
+
+/// Whom to trace: the same keys for every tracer.
+pub(crate) fn filter(dict: &Bound<'_, PyDict>) -> PyResult<Filter> {
+    Ok(Filter {
+        self_pid: get(dict, "self_pid")?,
+        enabled: get(dict, "filter")?,
+        pids: get(dict, "pids")?,
+        cgroup_ids: get(dict, "cgroup_ids")?,
+        names: get(dict, "names")?,
     })
 }
 

@@ -30,14 +30,22 @@ from universal_tracer.cli.talk import Talk, listed
 from universal_tracer.cli.targets import Targets, add_late, add_present, find_targets
 from universal_tracer.cli.tracers import TRACERS, Tracer
 from universal_tracer.config.rules import require_available
-from universal_tracer.model.errors import EventsLostError, ExitCode, RunFailedError
+from universal_tracer.model.errors import (
+    EventsLostError,
+    ExitCode,
+    KernelError,
+    PrivilegeError,
+    RunFailedError,
+    TargetError,
+)
 from universal_tracer.system.privileges import require_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from universal_tracer.cli.session import EndCondition, EveryTick
     from universal_tracer.config.settings import Settings
+    from universal_tracer.model.errors import TracerError
     from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source
 
 _LOOK_FOR_LATE_S: Final = 1.0
@@ -86,13 +94,13 @@ class _Run:
         if arguments:
             self._hold_command(arguments, events_on_stdout=stdout.format != "none")
         self._signals.listen()
-        sources = [self._open(tracer) for tracer in self._tracers]
+        sources = self._all_that_can([partial(self._open, tracer) for tracer in self._tracers])
         require_stdout(stdout)
         self._signals.before_immediate_end.append(partial(leave_terminal, stdout))
         sinks: list[Sink] = import_module("universal_tracer.sinks").open_sinks(files, stdout)
         for sink in sinks:
             self._stack.callback(sink.close)
-        self._attach(sources)
+        sources = self._attach(sources)
         session = self._session(sources, sinks, events)
         self._talk.say(self._start_line(sources, sinks))
         summary = session.run()
@@ -114,19 +122,36 @@ class _Run:
         self._stack.callback(source.close)
         return source
 
-    def _attach(self, sources: Sequence[Source]) -> None:
-        for source in sources:
-            for hook in source.plan():
-                self._talk.explain(
-                    f"hook: {hook.tracer} {hook.hook} by {hook.adapter}: {hook.why} ({hook.cost})"
-                )
-            source.start()
-            add_present(self._targets, source)
+    def _all_that_can(self, attempts: Sequence[Callable[[], Source]]) -> list[Source]:
+        """What succeeds; what fails is an error where tracers were named or none is left, else a warning."""
+        done: list[Source] = []
+        failures: list[TracerError] = []
+        for attempt in attempts:
+            try:
+                done.append(attempt())
+            except (PrivilegeError, KernelError, TargetError) as error:
+                failures.append(error)
+        if failures and (self._settings.config.run.tracers or not done):
+            raise failures[0]
+        for failure in failures:
+            self._talk.warn(f"left out: {failure}: {failure.cause}")
+        return done
+
+    def _attach(self, sources: Sequence[Source]) -> list[Source]:
+        attached = self._all_that_can([partial(self._start, source) for source in sources])
         absent = self._targets.absent()
         if absent:
             self._talk.warn(f"waiting for {listed(absent)}: named by the configuration, not there yet")
         if self._command is not None:
             self._command.release()
+        return attached
+
+    def _start(self, source: Source) -> Source:
+        for hook in source.plan():
+            self._talk.explain(f"hook: {hook.tracer} {hook.hook} by {hook.adapter}: {hook.why} ({hook.cost})")
+        source.start()
+        add_present(self._targets, source)
+        return source
 
     def _start_line(self, sources: Sequence[Source], sinks: Sequence[Sink]) -> str:
         attached = listed([f"{TRACERS[source.tracer].sees} ({_hooks(source)})" for source in sources])

@@ -24,6 +24,8 @@ from universal_tracer.model.ports import Batches, Loss, PlannedHook
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from universal_tracer.model.ports import Source
+
 _ERRORS: Final[Mapping[str, type[TracerError]]] = {
     "privilege": PrivilegeError,
     "kernel": KernelError,
@@ -32,22 +34,21 @@ _ERRORS: Final[Mapping[str, type[TracerError]]] = {
 }
 
 
-def open_http(settings: Mapping[str, object]) -> HttpSource:
+def open_http(settings: Mapping[str, object]) -> Source:
     """The HTTP tracer, planned and not yet attached.
 
     `settings` as `_native.HttpSession` takes them. Raises TracerError where the kernel or the installation
     lacks something.
     """
     with _told_errors():
-        return HttpSource(_native.HttpSession(dict(settings)))
+        return LiveSource("http", _native.HttpSession(dict(settings)))
 
 
-class HttpSource:
-    """A Source; see `model.ports`."""
+class LiveSource:
+    """A tracer's session as a Source; see `model.ports`."""
 
-    tracer: Final = "http"
-
-    def __init__(self, session: _native.HttpSession) -> None:
+    def __init__(self, tracer: str, session: _native.Session) -> None:
+        self.tracer = tracer
         self._session = session
 
     def plan(self) -> Sequence[PlannedHook]:
@@ -72,9 +73,8 @@ class HttpSource:
         """See `Source`."""
         with _told_errors():
             tick = self._session.tick(wait_ms)
-        batches = {"http": tick.http, "connection": tick.connection}
         return Batches(
-            frames={name: _frame(batch) for name, batch in batches.items() if batch is not None},
+            frames={name: _frame(batch) for name, batch in tick.frames.items()},
             losses=[Loss(self.tracer, where, count) for where, count in tick.losses],
             hits=tick.hits,
             complete_until_ns=tick.complete_until_ns,
