@@ -32,16 +32,20 @@ struct http_settings {
 	__u32 self_pid;	     /* the tracer, never traced */
 	__u8 filter;	     /* trace `targets` only */
 	__u8 has_names;	     /* target_names is not empty */
-	__u8 reserved[2];
+	__u8 by_interface;   /* trace connections with one of `local_addresses` only */
+	__u8 reserved;
 	__u32 capture_bytes; /* per record */
 	__u32 head_bytes;    /* per message and direction before copying stops by itself */
 	__u64 sample_below;  /* a request is recorded when 32 random bits are below */
 	__u64 ring_bytes;
+	__u32 net_namespace; /* the tracer's own, where its interfaces are */
+	__u32 reserved_too;
 };
 const volatile struct http_settings settings SEC(".rodata.settings");
 
 #include "shared_maps.h"
 #include "targets.h"
+#include "interfaces.h"
 #include "user_buffer.h"
 #include "io_uring.h"
 #include "http_recognise.h"

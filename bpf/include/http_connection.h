@@ -20,13 +20,30 @@ static __always_inline bool is_users_target(struct connection *connection, __u32
 	return true;
 }
 
+/*
+ * has_chosen_address(), remembered once it held: interfaces get and lose addresses, connections keep theirs.
+ * What was passed over until then makes it a connection that was joined late.
+ */
+static __always_inline bool is_on_interface(struct connection *connection, struct sock *sk)
+{
+	if (!settings.by_interface || connection->on_interface)
+		return true;
+	if (has_chosen_address(sk)) {
+		connection->on_interface = 1;
+		return true;
+	}
+	count_hit(HIT_ELSEWHERE);
+	connection->born = RECORD_LATE;
+	return false;
+}
+
 /* The connection, if its user is to be traced. */
 static __always_inline struct connection *get_connection(struct sock *sk, __u32 pid)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 
 	if (connection)
-		return is_users_target(connection, pid) ? connection : NULL;
+		return is_users_target(connection, pid) && is_on_interface(connection, sk) ? connection : NULL;
 	if (!is_target(pid))
 		return NULL;
 	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -37,7 +54,7 @@ static __always_inline struct connection *get_connection(struct sock *sk, __u32 
 	connection->id = bpf_get_socket_cookie(sk);
 	connection->born = RECORD_LATE;
 	connection->last_direction = NEITHER;
-	return connection;
+	return is_on_interface(connection, sk) ? connection : NULL;
 }
 
 /* A FIN that was read together with the last bytes has a sequence number of its own. */

@@ -33,6 +33,7 @@ struct connection {
 	__u8 request_direction;
 	__u8 last_direction;
 	__u8 announced;	    /* RECORD_OPEN was sent */
+	__u8 on_interface;  /* its local address was found among the chosen ones */
 	__u8 pipelined;	    /* several requests came at once: every byte may be a head's */
 };
 

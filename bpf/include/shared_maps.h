@@ -27,11 +27,18 @@ struct {
 	__type(value, __u32);
 } target_removals SEC(".maps");
 
-/* Ids of cgroups whose present and future processes are targets. */
+/* A cgroup's kernfs id tells it from the others of its hierarchy only. */
+struct target_cgroup {
+	__u32 hierarchy; /* 0 is version 2 */
+	__u32 reserved;
+	__u64 id;
+};
+
+/* Cgroups whose present and future processes are targets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_TARGET_CGROUPS);
-	__type(key, __u64);
+	__type(key, struct target_cgroup);
 	__type(value, __u8);
 } target_cgroups SEC(".maps");
 
@@ -67,6 +74,7 @@ enum hit_place {
 	HIT_NOT_HTTP = 2,   /* connections that turned out to speak something else */
 	HIT_REQUESTS = 3,   /* request heads recognised */
 	HIT_SAMPLED_OUT = 4, /* requests left out by sampling */
+	HIT_ELSEWHERE = 5,  /* socket operations of targets on other interfaces than the chosen ones */
 	HIT_PLACES = 8,
 };
 

@@ -2,13 +2,15 @@
 /*
  * Whom to trace. The hot path asks one question, is_target(), which costs one
  * look-up by thread group; everything that makes a process a target happens at
- * fork, exec, exit and when a process moves into a cgroup. A cgroup's id is its
- * kernfs id, which holds for version 1 and version 2 hierarchies alike.
+ * fork, exec, exit, and when a process changes its name or moves into a cgroup.
+ * A child is born into its parent's cgroups, so that of the hierarchies of
+ * version 1 the moves are enough.
  */
 #ifndef UNIVERSAL_TRACER_TARGETS_H
 #define UNIVERSAL_TRACER_TARGETS_H
 
 #define CGROUP_LEVELS 16
+#define COMM_LENGTH 16
 
 static __always_inline bool is_target(__u32 pid)
 {
@@ -42,10 +44,13 @@ static __always_inline void remove_target(__u32 pid)
 
 static __always_inline bool in_target_cgroup(struct cgroup *group)
 {
-	for (int level = 0; level < CGROUP_LEVELS && group; level++) {
-		__u64 id = BPF_CORE_READ(group, kn, id);
+	struct target_cgroup key = {};
 
-		if (bpf_map_lookup_elem(&target_cgroups, &id))
+	if (group)
+		key.hierarchy = BPF_CORE_READ(group, root, hierarchy_id);
+	for (int level = 0; level < CGROUP_LEVELS && group; level++) {
+		key.id = BPF_CORE_READ(group, kn, id);
+		if (bpf_map_lookup_elem(&target_cgroups, &key))
 			return true;
 		/* `self` is the first member, so the parent's css is the parent cgroup */
 		group = (struct cgroup *)BPF_CORE_READ(group, self.parent);
@@ -82,6 +87,20 @@ int BPF_PROG(handle_exec, struct task_struct *task, pid_t old_pid, struct linux_
 	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(bprm, file, f_path.dentry, d_name.name));
 	if (bpf_map_lookup_elem(&target_names, name))
 		add_target(pid);
+	return 0;
+}
+
+/* A process is called like its first thread; the names of the others are their own. */
+SEC("tp_btf/task_rename")
+int BPF_PROG(handle_rename, struct task_struct *task, const char *comm)
+{
+	char name[NAME_LENGTH] = {};
+
+	if (!settings.filter || !settings.has_names || task->pid != task->tgid)
+		return 0;
+	bpf_probe_read_kernel_str(name, COMM_LENGTH, comm);
+	if (bpf_map_lookup_elem(&target_names, name))
+		add_target(task->tgid);
 	return 0;
 }
 

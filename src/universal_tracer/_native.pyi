@@ -36,6 +36,9 @@ class Session(Protocol):
     def add_target(self, pid: int) -> None:
         """Trace `pid`, its descendants and their children from now on."""
 
+    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
+        """Trace who is born into the control group or moves there from now on (hierarchy 0: version 2)."""
+
     def live_targets(self) -> list[int]:
         """Targets that still run."""
 
@@ -54,7 +57,12 @@ class HttpSession(Session):
     def __init__(self, settings: dict[str, object]) -> None:
         """Plan; attach nothing.
 
-        Keys: object_path, self_pid, filter (bool), pids, cgroup_ids, names, max_payload_size (bytes),
-        sampling_rate (0..1), ring_bytes (a power of two), correlation_timeout_ns, correlation_table_size,
+        Keys: object_path, self_pid, filter (bool), pids, cgroups [(hierarchy, id)], names,
+        local_addresses (as `set_local_addresses` takes them; None: any), net_namespace (its inode),
+        max_payload_size (bytes), sampling_rate (0..1), ring_bytes (a power of two), correlation_timeout_ns,
+        correlation_table_size,
         privacy {enable_pii_filtering, mask_sensitive_headers, exclude_patterns, max_payload_capture}.
         """
+
+    def set_local_addresses(self, addresses: list[tuple[int, bytes, int]]) -> None:
+        """Trace only connections with one of these: (interface's index or 0, 16 bytes, prefix length)."""

@@ -6,12 +6,11 @@ import os
 import shutil
 import subprocess
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from harness import messages, programs
-from harness.capability import missing, need_command, need_root
+from harness.capability import need_command
 from harness.peers import Connection, Peer, connect
 from harness.processes import ProcessTree
 from harness.traced import holds, unique
@@ -19,12 +18,11 @@ from harness.tracer import Tracer, run_tracer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from harness.tracer import Event
 
 pytestmark = pytest.mark.e2e
-
-CGROUP2 = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
 @contextmanager
@@ -144,43 +142,6 @@ def test_processes_by_name(tmp_path: Path, renamed_curl: Path) -> None:
 def test_a_name_that_nobody_has_is_exit_6() -> None:
     done = run_tracer("--tracer", "http", "--target-process", unique(), "--duration", "1s")
     assert done.returncode == 6, done.stderr
-
-
-@pytest.fixture
-def cgroup() -> Iterator[Path]:
-    """Yield a control group (version 2) of the test's own."""
-    need_root()
-    mounts = [
-        mount
-        for mount in CGROUP2
-        if (mount / "cgroup.procs").exists() and (mount / "cgroup.controllers").exists()
-    ]
-    if not mounts:
-        missing("a mounted cgroup2")
-    made = mounts[0] / f"ut-{unique()}"
-    made.mkdir()
-    try:
-        yield made
-    finally:
-        for pid in (made / "cgroup.procs").read_text(encoding="ascii").split():
-            (mounts[0] / "cgroup.procs").write_text(pid, encoding="ascii")
-        made.rmdir()
-
-
-def test_a_control_group(tmp_path: Path, cgroup: Path) -> None:
-    word = unique()
-    with peers(tmp_path, 3) as (_, (client, inside, outside)):
-        (cgroup / "cgroup.procs").write_text(str(inside.pid), encoding="ascii")
-        with Tracer("--tracer", "http", "--cgroup", cgroup) as tracer:
-            exchange(connect(client, outside), f"{word}-outside")
-            exchange(connect(client, inside), f"{word}-inside")
-            # Who joins later belongs to it as well.
-            (cgroup / "cgroup.procs").write_text(str(client.pid), encoding="ascii")
-            exchange(connect(client, outside), f"{word}-joined")
-            tracer.wait_for(lambda event: holds(f"{word}-joined", event))
-            run = tracer.stop()
-    told = sorted((event["path"], event["role"]) for event in run.of_type("http"))
-    assert told == [(f"/{word}-inside", "server"), (f"/{word}-joined", "client")]
 
 
 def test_two_tracers_see_the_same(tmp_path: Path) -> None:

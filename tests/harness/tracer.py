@@ -79,9 +79,10 @@ class Tracer:
         *arguments: str | float | Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         """Start it and wait for the line that says that everything is attached."""
-        command = [str(need_tracer()), "--output-format", "ndjson", *map(str, arguments)]
+        command = [*prefix, str(need_tracer()), "--output-format", "ndjson", *map(str, arguments)]
         self._events: list[Event] = []
         self._stderr: list[str] = []
         self._changed = threading.Condition()

@@ -51,6 +51,12 @@ class FakeSource:
     def add_target(self, pid: int) -> None:
         self.log("add_target", pid)
 
+    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
+        self.log("add_cgroup", [hierarchy, identifier])
+
+    def set_local_addresses(self, addresses: list[Any]) -> None:
+        self.log("set_local_addresses", len(addresses))
+
     def live_targets(self) -> list[int]:
         return list(self.settings["pids"])
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from universal_tracer.model.errors import PrivilegeError
 from universal_tracer.system import privileges as privileges_module
-from universal_tracer.system.cgroups import cgroup_paths_of, find_cgroup, mounts
+from universal_tracer.system.cgroups import Hierarchy, cgroup_paths_of, find_cgroup, hierarchies
 from universal_tracer.system.containers import Container, container_of, systemd_unit_of
 from universal_tracer.system.privileges import Privileges, require_tracing
 from universal_tracer.system.processes import ProcessTable, descendants, pids_in_container, pids_named
@@ -309,11 +309,15 @@ def test_mounted_hierarchies(machine: Machine) -> None:
         "31 25 0:2 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu\n"
         "32 25 0:3 / /mnt/with\\040blank rw - cgroup2 cgroup2 rw\n",
     )
-    assert mounts(machine.proc) == [(2, Path("/mnt/with blank")), (1, Path("/sys/fs/cgroup/cpu"))]
+    put(machine.root, "proc/self/cgroup", "9:name=systemd:/\n4:cpu:/a\n0::/\n")
+    assert hierarchies(machine.proc) == [
+        Hierarchy(2, Path("/mnt/with blank"), 0),
+        Hierarchy(1, Path("/sys/fs/cgroup/cpu"), 4),
+    ]
 
 
 @pytest.fixture
-def hierarchies(machine: Machine) -> Machine:
+def mounted(machine: Machine) -> Machine:
     """Both versions, the newer one mounted within the older one's directory."""
     for directory in ("cg/cpu/app", "cg/unified/app/inner", "cg/unified/only-new"):
         put(machine.root, f"{directory}/cgroup.procs", "")
@@ -326,22 +330,23 @@ def hierarchies(machine: Machine) -> Machine:
         f"31 25 0:2 / {machine.root}/cg/cpu rw - cgroup cgroup rw,cpu\n"
         f"32 25 0:3 / {machine.root}/cg/unified rw - cgroup2 cgroup2 rw\n",
     )
+    put(machine.root, "proc/self/cgroup", "4:cpu:/\n0::/\n")
     return machine
 
 
-def test_a_cgroup_by_its_directory_or_relative_to_the_mount_point(hierarchies: Machine) -> None:
-    directory = hierarchies.root / "cg/unified/app"
+def test_a_cgroup_by_its_directory_or_relative_to_the_mount_point(mounted: Machine) -> None:
+    directory = mounted.root / "cg/unified/app"
     for path in (str(directory), f"{directory}/", "/app", "app"):
-        found = find_cgroup(path, hierarchies.proc)
+        found = find_cgroup(path, mounted.proc)
         assert found is not None
         assert (found.path, found.version, found.id) == (directory, 2, directory.stat().st_ino)
         assert found.pids() == [10, 20, 30]
 
 
-def test_a_cgroup_of_the_older_hierarchy(hierarchies: Machine) -> None:
-    found = find_cgroup(f"{hierarchies.root}/cg/cpu/app", hierarchies.proc)
+def test_a_cgroup_of_the_older_hierarchy(mounted: Machine) -> None:
+    found = find_cgroup(f"{mounted.root}/cg/cpu/app", mounted.proc)
     assert found is not None
-    assert found.version == 1
+    assert (found.version, found.hierarchy) == (1, 4)
 
 
 @pytest.mark.parametrize("path", ["nowhere", "/nowhere", "/etc", "/"])
@@ -350,10 +355,10 @@ def test_what_is_no_cgroup(machine: Machine, path: str) -> None:
     assert find_cgroup(path, machine.proc) is None
 
 
-def test_the_root_of_all_cgroups(hierarchies: Machine) -> None:
-    found = find_cgroup("/", hierarchies.proc)
+def test_the_root_of_all_cgroups(mounted: Machine) -> None:
+    found = find_cgroup("/", mounted.proc)
     assert found is not None
-    assert found.path == hierarchies.root / "cg/unified"
+    assert found.path == mounted.root / "cg/unified"
 
 
 def test_paths_of_a_process_are_told_once(machine: Machine) -> None:

@@ -11,6 +11,7 @@ pub mod decode;
 mod drain;
 pub mod error;
 mod layout;
+pub mod local_addresses;
 mod losses;
 mod object;
 pub mod plan;

@@ -14,12 +14,13 @@ pub(crate) const LOSS_PLACES: [&str; 5] = [
 ];
 
 /// `enum hit_place` of `bpf/include/shared_maps.h`.
-pub(crate) const HIT_PLACES: [&str; 5] = [
+pub(crate) const HIT_PLACES: [&str; 6] = [
     "operations",
     "sockets",
     "not_http",
     "requests",
     "sampled_out",
+    "elsewhere",
 ];
 
 /// Sums of a per-CPU array of counters, by place.

@@ -13,6 +13,15 @@ const NAME_LENGTH: usize = 64;
 /// Bytes of a comm without its terminator.
 const COMM_BYTES: usize = 15;
 
+/// `struct target_cgroup` of `bpf/include/shared_maps.h`: each hierarchy numbers its groups by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct CgroupId {
+    /// 0 is version 2.
+    pub hierarchy: u32,
+    /// The inode of the group's directory.
+    pub id: u64,
+}
+
 /// Whom a tracer traces: what `bpf/include/targets.h` is told.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -21,16 +30,15 @@ pub struct Filter {
     /// Trace only the targets below (empty lists: nobody yet); false = the whole machine.
     pub enabled: bool,
     pub pids: Vec<u32>,
-    pub cgroup_ids: Vec<u64>,
+    pub cgroups: Vec<CgroupId>,
     pub names: Vec<String>,
 }
 
 impl Filter {
     /// Fills the maps that say who becomes a target; pids are added once the hooks are attached.
     pub(crate) fn fill(&self, object: &Object) -> Result<()> {
-        let cgroups = map_handle(object, "target_cgroups")?;
-        for id in &self.cgroup_ids {
-            insert(&cgroups, &id.to_ne_bytes())?;
+        for &group in &self.cgroups {
+            add_cgroup(object, group)?;
         }
         let names = map_handle(object, "target_names")?;
         for name in &self.names {
@@ -47,6 +55,14 @@ impl Filter {
         }
         Ok(())
     }
+}
+
+/// Makes targets of all who are born into the group, or move there, from now on.
+pub(crate) fn add_cgroup(object: &Object, group: CgroupId) -> Result<()> {
+    let mut key = [0; 16];
+    key[..4].copy_from_slice(&group.hierarchy.to_ne_bytes());
+    key[8..].copy_from_slice(&group.id.to_ne_bytes());
+    insert(&map_handle(object, "target_cgroups")?, &key)
 }
 
 /// Opens an object file; `what` begins the message where that fails.

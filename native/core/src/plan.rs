@@ -24,7 +24,7 @@ const TRANSFER_COST: &str =
 const RARE: &str = "nothing between the events";
 
 /// Hooks of the HTTP tracer; the last ones follow the targets and are needed with a filter only.
-const HTTP_HOOKS: [PlannedHook; 8] = [
+const HTTP_HOOKS: [PlannedHook; 9] = [
     http_hook(
         "sock_send_length",
         "handle_send",
@@ -62,6 +62,12 @@ const HTTP_HOOKS: [PlannedHook; 8] = [
         RARE,
     ),
     http_hook(
+        "task_rename",
+        "handle_rename",
+        "processes that name themselves become targets",
+        RARE,
+    ),
+    http_hook(
         "sched_process_exit",
         "handle_exit",
         "targets that end are forgotten",
@@ -73,6 +79,15 @@ const HTTP_HOOKS: [PlannedHook; 8] = [
         "processes that enter a cgroup become targets",
         RARE,
     ),
+];
+
+/// What is needed with a filter only.
+const FOLLOW_TARGETS: [&str; 5] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "task_rename",
+    "sched_process_exit",
+    "cgroup_attach_task",
 ];
 
 const fn http_hook(
@@ -106,7 +121,7 @@ pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
     })?;
     let hooks: Vec<_> = HTTP_HOOKS
         .into_iter()
-        .filter(|hook| filter || !hook.hook.contains("sched_") && !hook.hook.contains("cgroup_"))
+        .filter(|hook| filter || !FOLLOW_TARGETS.contains(&hook.hook))
         .collect();
     for planned in &hooks {
         require_tracepoint(&btf, planned.hook)?;

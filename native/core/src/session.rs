@@ -12,10 +12,11 @@ use crate::decode::{Decoded, HttpDecoder};
 use crate::drain::{self, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout;
+use crate::local_addresses::{LocalAddress, LocalAddresses};
 use crate::losses::{HIT_PLACES, LOSS_PLACES, read_counters};
 use crate::object::{self, map_handle};
 use crate::plan::{PlannedHook, plan_http};
-use crate::settings::{HttpSettings, KernelSettings};
+use crate::settings::{CgroupId, HttpSettings, KernelSettings};
 use crate::targets::Targets;
 
 /// What came since the last tick.
@@ -42,6 +43,7 @@ pub struct HttpSession {
 /// Everything that keeps programs in the kernel; dropping it detaches them.
 struct Running {
     targets: Targets,
+    local_addresses: LocalAddresses,
     drain: JoinHandle<Result<()>>,
     /// Before `object`: links go first.
     links: Vec<Link>,
@@ -77,6 +79,8 @@ impl HttpSession {
         let object = self.load()?;
         let targets = Targets::new(map_handle(&object, "targets")?);
         self.settings.filter.fill(&object)?;
+        let local_addresses = LocalAddresses::new(map_handle(&object, "local_addresses")?);
+        local_addresses.set(self.settings.local_addresses.as_deref().unwrap_or_default())?;
         let shared = Shared::new(HttpDecoder::new(self.settings.decode.clone()));
         let links = self.attach_programs(&object)?;
         for &pid in &self.settings.filter.pids {
@@ -104,6 +108,7 @@ impl HttpSession {
         self.shared = Some(shared);
         self.running = Some(Running {
             targets,
+            local_addresses,
             drain,
             links,
             object,
@@ -114,6 +119,17 @@ impl HttpSession {
     /// Traces `pid` and its descendants from now on.
     pub fn add_target(&self, pid: u32) -> Result<()> {
         self.running()?.targets.add(pid)
+    }
+
+    /// Traces who is born into `group` or moves there from now on; not who is there already.
+    pub fn add_cgroup(&self, group: CgroupId) -> Result<()> {
+        object::add_cgroup(&self.running()?.object, group)
+    }
+
+    /// Makes these the addresses whose connections are traced. They count only in a session
+    /// that was made with [`HttpSettings::local_addresses`].
+    pub fn set_local_addresses(&self, addresses: &[LocalAddress]) -> Result<()> {
+        self.running()?.local_addresses.set(addresses)
     }
 
     /// Targets that still run.

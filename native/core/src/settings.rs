@@ -1,7 +1,8 @@
 //! What a run of the HTTP tracer is asked to do, and its kernel half.
 
 use crate::decode::DecodeSettings;
-pub use crate::object::Filter;
+use crate::local_addresses::LocalAddress;
+pub use crate::object::{CgroupId, Filter};
 
 /// Largest `max_payload_size`: CAPTURE_LIMIT of `bpf/http_tracer.bpf.c`.
 pub const CAPTURE_LIMIT: u32 = 4096;
@@ -14,6 +15,10 @@ pub struct HttpSettings {
     /// The object file made from `bpf/http_tracer.bpf.c`.
     pub object_path: std::path::PathBuf,
     pub filter: Filter,
+    /// Trace only connections with one of these; `None`: whatever their address.
+    pub local_addresses: Option<Vec<LocalAddress>>,
+    /// The network namespace (its inode) whose interfaces have these addresses.
+    pub net_namespace: u32,
     /// Bytes per record, at most [`CAPTURE_LIMIT`].
     pub max_payload_size: u32,
     /// Share of requests to record, 0..=1.
@@ -30,11 +35,14 @@ pub(crate) struct KernelSettings {
     self_pid: u32,
     filter: u8,
     has_names: u8,
-    reserved: [u8; 2],
+    by_interface: u8,
+    reserved: u8,
     capture_bytes: u32,
     head_bytes: u32,
     sample_below: u64,
     ring_bytes: u64,
+    net_namespace: u32,
+    reserved_too: u32,
 }
 
 impl KernelSettings {
@@ -43,11 +51,14 @@ impl KernelSettings {
             self_pid: settings.filter.self_pid,
             filter: settings.filter.enabled.into(),
             has_names: (!settings.filter.names.is_empty()).into(),
-            reserved: [0; 2],
+            by_interface: settings.local_addresses.is_some().into(),
+            reserved: 0,
             capture_bytes: settings.max_payload_size.min(CAPTURE_LIMIT),
             head_bytes: HEAD_LIMIT,
             sample_below: sample_below(settings.sampling_rate),
             ring_bytes: settings.ring_bytes.into(),
+            net_namespace: settings.net_namespace,
+            reserved_too: 0,
         }
     }
 
@@ -55,11 +66,13 @@ impl KernelSettings {
         let mut bytes = Vec::with_capacity(size_of::<Self>());
         bytes.extend(self.self_pid.to_ne_bytes());
         bytes.extend([self.filter, self.has_names]);
-        bytes.extend(self.reserved);
+        bytes.extend([self.by_interface, self.reserved]);
         bytes.extend(self.capture_bytes.to_ne_bytes());
         bytes.extend(self.head_bytes.to_ne_bytes());
         bytes.extend(self.sample_below.to_ne_bytes());
         bytes.extend(self.ring_bytes.to_ne_bytes());
+        bytes.extend(self.net_namespace.to_ne_bytes());
+        bytes.extend(self.reserved_too.to_ne_bytes());
         bytes
     }
 }

@@ -9,10 +9,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use universal_tracer_core::plan::PlannedHook;
 use universal_tracer_core::session;
+use universal_tracer_core::settings::CgroupId;
 
 use crate::arrow::ArrowBatch;
 use crate::errors::to_python;
-use crate::settings::http_settings;
+use crate::settings::{AddressTuple, http_settings, local_addresses};
 
 /// One run of the HTTP tracer; see `_native.pyi`.
 #[pyclass(frozen, module = "universal_tracer._native")]
@@ -45,6 +46,21 @@ impl HttpSession {
 
     fn add_target(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
         py.detach(|| self.lock().add_target(pid)).map_err(to_python)
+    }
+
+    fn add_cgroup(&self, py: Python<'_>, hierarchy: u32, identifier: u64) -> PyResult<()> {
+        let group = CgroupId {
+            hierarchy,
+            id: identifier,
+        };
+        py.detach(|| self.lock().add_cgroup(group))
+            .map_err(to_python)
+    }
+
+    fn set_local_addresses(&self, py: Python<'_>, addresses: Vec<AddressTuple>) -> PyResult<()> {
+        let addresses = local_addresses(addresses);
+        py.detach(|| self.lock().set_local_addresses(&addresses))
+            .map_err(to_python)
     }
 
     fn live_targets(&self, py: Python<'_>) -> Vec<u32> {

@@ -4,7 +4,8 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use universal_tracer_core::decode::{DecodeSettings, PrivacySettings};
-use universal_tracer_core::settings::{Filter, HttpSettings};
+use universal_tracer_core::local_addresses::LocalAddress;
+use universal_tracer_core::settings::{CgroupId, Filter, HttpSettings};
 
 fn get<T>(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<T>
 where
@@ -22,11 +23,28 @@ pub(crate) fn http_settings(dict: &Bound<'_, PyDict>) -> PyResult<HttpSettings> 
     Ok(HttpSettings {
         object_path: get(dict, "object_path")?,
         filter: filter(dict)?,
+        local_addresses: get::<Option<Vec<AddressTuple>>>(dict, "local_addresses")?
+            .map(local_addresses),
+        net_namespace: get(dict, "net_namespace")?,
         max_payload_size: get(dict, "max_payload_size")?,
         sampling_rate: get(dict, "sampling_rate")?,
         ring_bytes: get(dict, "ring_bytes")?,
         decode: decode_settings(dict)?,
     })
+}
+
+/// (index of the interface, address, prefix length).
+pub(crate) type AddressTuple = (u32, [u8; 16], u8);
+
+pub(crate) fn local_addresses(tuples: Vec<AddressTuple>) -> Vec<LocalAddress> {
+    tuples
+        .into_iter()
+        .map(|(interface, address, prefix_length)| LocalAddress {
+            interface,
+            address,
+            prefix_length,
+        })
+        .collect()
 }
 
 /// Whom to trace: the same keys for every tracer.
@@ -35,7 +53,10 @@ pub(crate) fn filter(dict: &Bound<'_, PyDict>) -> PyResult<Filter> {
         self_pid: get(dict, "self_pid")?,
         enabled: get(dict, "filter")?,
         pids: get(dict, "pids")?,
-        cgroup_ids: get(dict, "cgroup_ids")?,
+        cgroups: get::<Vec<(u32, u64)>>(dict, "cgroups")?
+            .into_iter()
+            .map(|(hierarchy, id)| CgroupId { hierarchy, id })
+            .collect(),
         names: get(dict, "names")?,
     })
 }

@@ -35,7 +35,10 @@ class Arity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A flag and the key that it sets. `sets` is a switch's value; `tracer` is whose flag it is."""
+    """A flag and the key that it sets.
+
+    `sets` is a switch's value, `tracer` is whose flag it is, `also` names keys that get the same value.
+    """
 
     names: tuple[str, ...]
     key: str
@@ -46,6 +49,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     sets: Any = True
     tracer: str | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def parameter(self) -> str:
@@ -62,7 +66,7 @@ RATE_OF_ONE_TRACER: Final = "sampling rate of the one chosen tracer"
 
 FLAGS: Final = (
     Flag(
-        ("--pid",), "targets.pids", WHOM, "a process; repeatable, as are the next two", "PID", Arity.REPEATED
+        ("--pid",), "targets.pids", WHOM, "a process; repeatable, as are the next four", "PID", Arity.REPEATED
     ),
     Flag(
         ("--target-process",),
@@ -72,7 +76,24 @@ FLAGS: Final = (
         "NAME",
         Arity.REPEATED,
     ),
+    Flag(
+        ("--container",),
+        "targets.containers",
+        WHOM,
+        "a container by name, pod, or the first digits of its id",
+        "NAME-OR-ID",
+        Arity.REPEATED,
+    ),
     Flag(("--cgroup",), "targets.cgroups", WHOM, "the processes of a control group", "PATH", Arity.REPEATED),
+    Flag(
+        ("--interface",),
+        "http_tracer.interfaces",
+        WHOM,
+        "http: only connections with an address of it; repeatable",
+        "IFACE",
+        Arity.REPEATED,
+        also=("xdp_tracer.interfaces",),
+    ),
     Flag(
         ("--tracer",),
         "run.tracers",
@@ -170,7 +191,8 @@ def flag_values(parameters: Mapping[str, Any]) -> dict[str, list[FlagValue]]:
             continue
         key = flag.key if flag.key != RATE_OF_ONE_TRACER else _rate_key(chosen)
         _require_tracer(flag, chosen)
-        values.setdefault(key, []).append(FlagValue(flag.longest, _value(flag, given)))
+        for one in (key, *flag.also):
+            values.setdefault(one, []).append(FlagValue(flag.longest, _value(flag, given)))
     return values
 
 

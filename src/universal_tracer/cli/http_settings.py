@@ -6,6 +6,8 @@ import os
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from universal_tracer.system.interfaces import addresses_of, net_namespace
+
 if TYPE_CHECKING:
     from universal_tracer.cli.targets import Targets
     from universal_tracer.config.tree import Config
@@ -24,8 +26,10 @@ def http_settings(config: Config, targets: Targets) -> dict[str, object]:
         "self_pid": os.getpid(),
         "filter": not targets.is_whole_machine,
         "pids": targets.first_pids,
-        "cgroup_ids": [group.id for group in targets.cgroups],
+        "cgroups": targets.first_groups(),
         "names": list(targets.names),
+        "local_addresses": addresses_of(targets.interfaces) if targets.interfaces else None,
+        "net_namespace": net_namespace(),
         "max_payload_size": http.max_payload_size,
         "sampling_rate": http.sampling_rate,
         "correlation_timeout_ns": http.correlation_timeout.nanoseconds,

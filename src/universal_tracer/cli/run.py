@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from universal_tracer.cli.arrivals import Arrivals, add_present
 from universal_tracer.cli.command import TracedCommand
 from universal_tracer.cli.endings import after, closed_stdout, ended_command, gone_pids, signalled
 from universal_tracer.cli.outputs import (
@@ -27,7 +28,7 @@ from universal_tracer.cli.session import Session
 from universal_tracer.cli.signals import StopSignals
 from universal_tracer.cli.silence import Silence
 from universal_tracer.cli.talk import Talk, listed
-from universal_tracer.cli.targets import Targets, add_late, add_present, find_targets
+from universal_tracer.cli.targets import Targets, find_targets
 from universal_tracer.cli.tracers import TRACERS, Tracer
 from universal_tracer.config.rules import require_available
 from universal_tracer.model.errors import (
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from universal_tracer.model.errors import TracerError
     from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source
 
-_LOOK_FOR_LATE_S: Final = 1.0
 # Batches are small and come one after the other: more threads would cost memory and gain nothing. Read once,
 # when polars is loaded; a traced command gets the environment that was there before.
 _POLARS_THREADS: Final = ("POLARS_MAX_THREADS", "1")
@@ -173,7 +173,8 @@ class _Run:
             wind_down=self._wind_down,
             deadline_s=deadline_s,
         )
-        session.every_tick = [self._silence_note(session, started), self._late_arrivals(sources)]
+        arrivals = Arrivals(self._targets, sources, self._stack)
+        session.every_tick = [self._silence_note(session, started), arrivals]
         return session
 
     def _end_conditions(self, deadline_s: float | None) -> list[EndCondition]:
@@ -206,18 +207,6 @@ class _Run:
                 self._talk.say(silence.explanation(session.hits, live))
 
         return note
-
-    def _late_arrivals(self, sources: Sequence[Source]) -> EveryTick:
-        due = time.monotonic() + _LOOK_FOR_LATE_S
-
-        def look(now: float) -> None:
-            nonlocal due
-            if now >= due and self._targets.are_awaited:
-                due = now + _LOOK_FOR_LATE_S
-                for source in sources:
-                    add_late(self._targets, source)
-
-        return look
 
     def _outcome(self, session: Session, summary: RunSummary) -> ExitCode:
         if session.failure is not None:

@@ -41,6 +41,9 @@ class Silence:
             return f"nothing that is traced ({self._whom}) runs at the moment"
         who = "the whole machine" if processes is None else plural(processes, "process", "processes")
         operations, requests = hits.get("operations", 0), hits.get("requests", 0)
+        elsewhere = hits.get("elsewhere", 0)
+        if not operations and elsewhere:
+            return f"{plural(elsewhere, 'socket operation')} of {who}, all on other interfaces"
         if not operations:
             return f"{who} sent and received nothing over TCP or Unix sockets so far"
         if requests:

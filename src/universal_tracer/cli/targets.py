@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from universal_tracer.cli.talk import listed
+from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import TargetError
-from universal_tracer.system.cgroups import Cgroup, find_cgroup
-from universal_tracer.system.processes import pids_named
+from universal_tracer.system.cgroups import find_cgroup
+from universal_tracer.system.container_groups import container_groups, is_called
+from universal_tracer.system.interfaces import interface_names
+from universal_tracer.system.processes import pids_in_container, pids_named, process_names
 from universal_tracer.system.procfs import read_stat, read_text
 
 if TYPE_CHECKING:
@@ -21,58 +24,78 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from universal_tracer.config.settings import Settings
-    from universal_tracer.model.ports import Source
+    from universal_tracer.system.cgroups import Cgroup
+    from universal_tracer.system.container_groups import ContainerGroup
 
 _Named = TypeVar("_Named")
 _PS: Final = "ps -e -o pid,comm lists the processes that run"
+_CONTAINERS: Final = "docker ps, podman ps or crictl ps lists the containers that run"
+_MAX_NAMES: Final = 5
 
 
 @dataclass(slots=True)
 class Targets:
     """Whom a run traces. Nothing at all means the whole machine.
 
-    `absent_…` were named by the configuration and are not there yet.
+    Names, control groups and containers mean whoever comes under them. `absent_…` were named by the
+    configuration and are not there yet, `absent_groups` in words. `interfaces` limit what is traced of them.
     """
 
     pids: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    cgroups: list[Cgroup] = field(default_factory=list)
+    cgroups: list[str] = field(default_factory=list)
+    containers: list[str] = field(default_factory=list)
+    interfaces: list[str] = field(default_factory=list)
     absent_pids: list[int] = field(default_factory=list)
     absent_names: list[str] = field(default_factory=list)
-    absent_cgroups: list[str] = field(default_factory=list)
+    absent_groups: list[str] = field(default_factory=list)
+    absent_interfaces: list[str] = field(default_factory=list)
     command_pid: int | None = None
 
     @property
     def is_whole_machine(self) -> bool:
         """Whether nobody in particular was named."""
-        named = (self.pids, self.names, self.cgroups, self.absent_pids, self.absent_cgroups)
-        return self.command_pid is None and not any(named)
+        return self.command_pid is None and not (self.pids or self.absent_pids or self._are_by_name)
 
     @property
     def ends_with_pids(self) -> bool:
         """Whether there is nothing left to trace once every pid is gone."""
-        others = (self.names, self.cgroups, self.absent_pids, self.absent_cgroups)
-        return bool(self.pids) and self.command_pid is None and not any(others)
+        others = self.absent_pids or self._are_by_name
+        return bool(self.pids) and self.command_pid is None and not others
+
+    @property
+    def _are_by_name(self) -> bool:
+        return bool(self.names or self.cgroups or self.containers)
 
     @property
     def first_pids(self) -> list[int]:
         """The processes that must be targets from the moment of attaching."""
         return [*self.pids, *([self.command_pid] if self.command_pid is not None else [])]
 
-    @property
-    def are_awaited(self) -> bool:
-        """Whether somebody may come whom only looking for finds; the kernel follows names by itself."""
-        return bool(self.absent_pids or self.absent_cgroups)
+    def first_groups(self) -> list[tuple[int, int]]:
+        """(Hierarchy, id) of the control groups that are there at the moment."""
+        return [(group.hierarchy, group.id) for group in self.groups()]
+
+    def groups(self) -> list[Cgroup]:
+        """The control groups that are there at the moment, those of the containers among them."""
+        found = [group for path in self.cgroups if (group := find_cgroup(path)) is not None]
+        return found + (_groups_of(self.containers, container_groups()) if self.containers else [])
 
     def describe(self) -> str:
         """In words, for the start line."""
+        on = f" on {listed(self.interfaces)}" if self.interfaces else ""
+        return self._whom() + on
+
+    def _whom(self) -> str:
         if self.is_whole_machine:
             return "the whole machine"
         words = [f"pid {pid} ({_comm(pid)})" for pid in self.pids]
         words += [f"pid {pid} (not there yet)" for pid in self.absent_pids]
         words += [f"processes named {name}" for name in self.names]
-        words += [f"cgroup {group.path}" for group in self.cgroups]
-        words += [f"cgroup {path} (not there yet)" for path in self.absent_cgroups]
+        groups = [f"cgroup {path}" for path in self.cgroups] + [
+            f"container {name}" for name in self.containers
+        ]
+        words += [f"{told} (not there yet)" if told in self.absent_groups else told for told in groups]
         words += ["the command and its children"] if self.command_pid is not None else []
         return listed(words)
 
@@ -80,7 +103,12 @@ class Targets:
         """What is waited for, in words."""
         words = [f"pid {pid}" for pid in self.absent_pids]
         words += [f"a process named {name}" for name in self.absent_names]
-        return words + [f"cgroup {path}" for path in self.absent_cgroups]
+        words += self.absent_groups
+        return words + [f"interface {name}" for name in self.absent_interfaces]
+
+
+def _groups_of(names: Sequence[str], running: Sequence[ContainerGroup]) -> list[Cgroup]:
+    return [one.group for one in running if any(is_called(one.container, name) for name in names)]
 
 
 def find_targets(settings: Settings, *, with_command: bool) -> Targets:
@@ -98,6 +126,9 @@ def find_targets(settings: Settings, *, with_command: bool) -> Targets:
     find("targets.pids", settings.config.targets.pids, _find_pid)
     find("targets.processes", settings.config.targets.processes, _find_name)
     find("targets.cgroups", settings.config.targets.cgroups, _find_cgroup)
+    find("targets.containers", settings.config.targets.containers, _find_container)
+    for name in settings.config.http_tracer.interfaces:
+        _find_interface(targets, name, settings.from_flag("http_tracer.interfaces"))
     return targets
 
 
@@ -147,7 +178,7 @@ def _find_name(targets: Targets, name: str, by_flag: bool) -> None:
         if by_flag:
             raise TargetError(
                 f"no process named {name!r} to trace",
-                cause="no running process has that comm or executable",
+                cause="no running process has that comm or executable" + did_you_mean(name, process_names()),
                 hint=_PS,
             )
         targets.absent_names.append(name)
@@ -156,39 +187,50 @@ def _find_name(targets: Targets, name: str, by_flag: bool) -> None:
 
 def _find_cgroup(targets: Targets, path: str, by_flag: bool) -> None:
     group = find_cgroup(path)
-    if by_flag and (group is None or not group.pids()):
-        cause = "there is no such control group" if group is None else "nobody is in that control group"
-        raise TargetError(
-            f"no process in cgroup {path!r} to trace", cause=cause, hint="systemd-cgls shows who is where"
-        )
-    if group is None:
-        targets.absent_cgroups.append(path)
-    else:
-        targets.cgroups.append(group)
+    if group is None or not group.pids():
+        if by_flag:
+            cause = "there is no such control group" if group is None else "nobody is in that control group"
+            raise TargetError(
+                f"no process in cgroup {path!r} to trace",
+                cause=cause,
+                hint="systemd-cgls shows who is where",
+            )
+        targets.absent_groups.append(f"cgroup {path}")
+    targets.cgroups.append(path)
 
 
-def add_present(targets: Targets, source: Source) -> None:
-    """Add everybody who is there by name or control group; whoever ends meanwhile is left out."""
-    present = {pid for name in targets.names for pid in pids_named(name)}
-    present |= {pid for group in targets.cgroups for pid in group.pids()}
-    present -= {os.getpid()}
-    for pid in present:
-        with suppress(TargetError):
-            source.add_target(pid)
+def _find_container(targets: Targets, name: str, by_flag: bool) -> None:
+    running = container_groups()
+    is_there = any(group.pids() for group in _groups_of([name], running)) or pids_in_container(name)
+    if not is_there:
+        if by_flag:
+            raise TargetError(
+                f"no container {name!r} to trace", cause=_why_no_container(name, running), hint=_CONTAINERS
+            )
+        targets.absent_groups.append(f"container {name}")
+    targets.containers.append(name)
 
 
-def add_late(targets: Targets, source: Source) -> None:
-    """Add whom the configuration named by pid or control group and who has come since."""
-    for pid in [pid for pid in targets.absent_pids if read_stat(pid) is not None]:
-        with suppress(TargetError):
-            source.add_target(pid)
-            targets.absent_pids.remove(pid)
-            targets.pids.append(pid)
-    for path in targets.absent_cgroups:
-        group = find_cgroup(path)
-        for pid in group.pids() if group is not None else ():
-            with suppress(TargetError):
-                source.add_target(pid)
+def _why_no_container(name: str, running: Sequence[ContainerGroup]) -> str:
+    known = sorted({one.container.name or one.container.id[:12] for one in running})
+    if not known:
+        return "no container runs on this machine, as far as its control groups tell"
+    more = f" and {len(known) - _MAX_NAMES} more" if len(known) > _MAX_NAMES else ""
+    meant = did_you_mean(name, known)
+    return f"no running container has that name or id{meant}; there are {', '.join(known[:_MAX_NAMES])}{more}"
+
+
+def _find_interface(targets: Targets, name: str, by_flag: bool) -> None:
+    known = interface_names()
+    if name not in known:
+        if by_flag:
+            raise TargetError(
+                f"no interface {name!r}",
+                cause=f"this machine has {', '.join(known)}{did_you_mean(name, known)}",
+                hint="ip link lists the interfaces",
+            )
+        targets.absent_interfaces.append(name)
+    targets.interfaces.append(name)
 
 
 class ProcessWatch:

@@ -62,7 +62,6 @@ _ONLY_DEFAULT: Final = (
     "http_tracer.enable_distributed_tracing",
     "http_tracer.trace_header",
     "http_tracer.span_header",
-    "targets.containers",
     "output.where",
     "output.metrics_only",
     "export.prometheus_endpoint",

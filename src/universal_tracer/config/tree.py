@@ -127,6 +127,10 @@ class HttpTracer(Section, frozen=True):
     span_header: Annotated[
         _HeaderName | None, _doc("a header that carries the span's id, beside the usual ones")
     ] = None
+    interfaces: Annotated[
+        tuple[_Interface, ...],
+        _doc("keep only connections whose local address is one of these interfaces'; empty: all"),
+    ] = ()
 
 
 class XdpTracer(Section, frozen=True):

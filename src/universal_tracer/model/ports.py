@@ -72,6 +72,15 @@ class Source(Protocol):
     def add_target(self, pid: int) -> None:
         """Trace `pid` and the children it starts from now on as well; takes effect before this returns."""
 
+    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
+        """Trace who is born into the control group or moves there from now on; not who is there already."""
+
+    def set_local_addresses(self, addresses: Sequence[tuple[int, bytes, int]]) -> None:
+        """Trace only connections with one of these, where the run was started with such a limit.
+
+        Each is (interface's index or 0, 16 bytes, prefix length); not every tracer has connections.
+        """
+
     def live_targets(self) -> Sequence[int]:
         """The target processes that still run, in no order."""
 

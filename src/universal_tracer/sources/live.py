@@ -65,6 +65,17 @@ class LiveSource:
         with _told_errors():
             self._session.add_target(pid)
 
+    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
+        """See `Source`."""
+        with _told_errors():
+            self._session.add_cgroup(hierarchy, identifier)
+
+    def set_local_addresses(self, addresses: Sequence[tuple[int, bytes, int]]) -> None:
+        """See `Source`."""
+        if isinstance(self._session, _native.HttpSession):
+            with _told_errors():
+                self._session.set_local_addresses(list(addresses))
+
     def live_targets(self) -> Sequence[int]:
         """See `Source`."""
         return self._session.live_targets()

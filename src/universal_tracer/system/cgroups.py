@@ -13,15 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MOUNT_POINT_FIELD = 4
+UNIFIED = 0
+"""How the kernel counts the hierarchy of version 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """A mounted tree of groups. Each numbers its groups by itself; `number` is 0 for version 2."""
+
+    version: int
+    mount_point: Path
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """One directory of a hierarchy. `id` is what the kernel's helpers return for it, where `version` is 2."""
+    """One directory of a hierarchy. `id` is unique within its hierarchy."""
 
     path: Path
     id: int
     version: int
+    hierarchy: int
 
     def pids(self) -> list[int]:
         """The processes in it and in the groups below it, as of now."""
@@ -33,18 +45,31 @@ class Cgroup:
         return sorted(found)
 
 
-def mounts(proc: Path = PROC) -> list[tuple[int, Path]]:
-    """(version, mount point) of every mounted hierarchy, version 2 first."""
-    found = list(_mounts(read_text(proc / "self" / "mountinfo") or ""))
-    return sorted(found, key=lambda mount: -mount[0])
+def hierarchies(proc: Path = PROC) -> list[Hierarchy]:
+    """Every mounted hierarchy, version 2 first."""
+    numbers = _numbers(read_text(proc / "self" / "cgroup") or "")
+    found = _mounted(read_text(proc / "self" / "mountinfo") or "", numbers)
+    return sorted(found, key=lambda hierarchy: -hierarchy.version)
 
 
-def _mounts(mountinfo: str) -> Iterator[tuple[int, Path]]:
+def _numbers(own_groups: str) -> list[tuple[int, frozenset[str]]]:
+    """(Number, controllers) of the hierarchies of version 1, as /proc/self/cgroup tells them."""
+    fields = (line.split(":", 2) for line in own_groups.splitlines())
+    return [(int(number), frozenset(names.split(","))) for number, names, _ in fields if names]
+
+
+def _mounted(mountinfo: str, numbers: list[tuple[int, frozenset[str]]]) -> Iterator[Hierarchy]:
     for line in mountinfo.splitlines():
-        mount, _, kind = line.partition(" - ")
-        version = {"cgroup2": 2, "cgroup": 1}.get(kind.split(" ")[0])
-        if version:
-            yield version, Path(_unescaped(mount.split(" ")[_MOUNT_POINT_FIELD]))
+        mount, _, source = line.partition(" - ")
+        kind, _, options = source.partition(" ")
+        mount_point = Path(_unescaped(mount.split(" ")[_MOUNT_POINT_FIELD]))
+        if kind == "cgroup2":
+            yield Hierarchy(2, mount_point, UNIFIED)
+        elif kind == "cgroup":
+            told = set(options.rpartition(" ")[2].split(","))
+            number = next((number for number, names in numbers if names <= told), None)
+            if number is not None:
+                yield Hierarchy(1, mount_point, number)
 
 
 def _unescaped(field: str) -> str:
@@ -56,21 +81,26 @@ def _unescaped(field: str) -> str:
 
 def find_cgroup(path: str, proc: Path = PROC) -> Cgroup | None:
     """The group at `path`, which is a directory, or relative to a hierarchy as in /proc/PID/cgroup."""
-    hierarchies = mounts(proc)
+    known = hierarchies(proc)
     directory = Path(path).resolve()
-    innermost_first = sorted(hierarchies, key=lambda mount: -len(mount[1].parts))
-    for version, mount_point in innermost_first if Path(path).is_absolute() else ():
-        if directory.is_relative_to(mount_point):
-            return _cgroup_at(directory, version)
-    candidates = (_cgroup_at(mount_point / path.lstrip("/"), version) for version, mount_point in hierarchies)
+    innermost_first = sorted(known, key=lambda hierarchy: -len(hierarchy.mount_point.parts))
+    for hierarchy in innermost_first if Path(path).is_absolute() else ():
+        if directory.is_relative_to(hierarchy.mount_point):
+            return cgroup_at(directory, hierarchy)
+    candidates = (cgroup_at(hierarchy.mount_point / path.lstrip("/"), hierarchy) for hierarchy in known)
     return next(filter(None, candidates), None)
 
 
-def _cgroup_at(directory: Path, version: int) -> Cgroup | None:
-    if not (directory / "cgroup.procs").is_file():
+def cgroup_at(directory: Path, hierarchy: Hierarchy) -> Cgroup | None:
+    """The group that this directory of the hierarchy is; None where it is none (any more)."""
+    try:
+        if not (directory / "cgroup.procs").is_file():
+            return None
+        # On 64-bit kernels a group's inode number is its id.
+        identifier = directory.stat().st_ino
+    except OSError:
         return None
-    # On 64-bit kernels a group's inode number is its id.
-    return Cgroup(directory, id=directory.stat().st_ino, version=version)
+    return Cgroup(directory, identifier, hierarchy.version, hierarchy.number)
 
 
 def cgroup_paths_of(pid: int, proc: Path = PROC) -> list[str]:

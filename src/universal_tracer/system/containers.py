@@ -71,12 +71,27 @@ class _PodmanContainer(Struct):
 
 @lru_cache(maxsize=1024)
 def container_of(cgroup_path: str, root: Path = Path("/")) -> Container | None:
-    """The container that a control group belongs to, or None; names are looked up below `root`."""
+    """The container that a control group belongs to, or None; names are looked up below `root`, once."""
+    container = nameless_container(cgroup_path)
+    return named_container(container, root) if container is not None else None
+
+
+def nameless_container(cgroup_path: str) -> Container | None:
+    """What the path itself tells: the identifier and mostly the runtime."""
     for runtime, shape in _SHAPES:
         match = shape.search(cgroup_path)
         if match:
-            return _named(Container(match["id"], runtime=runtime), root)
+            return Container(match["id"], runtime=runtime)
     return None
+
+
+def named_container(container: Container, root: Path = Path("/")) -> Container:
+    """The container with its names, as far as files below `root` tell them by now."""
+    for lookup in (_from_docker, _from_bundle, _from_kubelet_log, _from_podman):
+        found = lookup(container, root)
+        if found:
+            return found
+    return container
 
 
 def systemd_unit_of(cgroup_path: str) -> str | None:
@@ -85,14 +100,6 @@ def systemd_unit_of(cgroup_path: str) -> str | None:
     Scopes and the user manager's own service hold whatever a user started and name nothing.
     """
     return next((part for part in reversed(cgroup_path.split("/")) if _UNIT.match(part)), None)
-
-
-def _named(container: Container, root: Path) -> Container:
-    for lookup in (_from_docker, _from_bundle, _from_kubelet_log, _from_podman):
-        found = lookup(container, root)
-        if found:
-            return found
-    return container
 
 
 def _from_docker(container: Container, root: Path) -> Container | None:

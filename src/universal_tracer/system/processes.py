@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from universal_tracer.system import procfs
 from universal_tracer.system.cgroups import cgroup_paths_of
+from universal_tracer.system.container_groups import is_called
 from universal_tracer.system.containers import Container, container_of, systemd_unit_of
 from universal_tracer.system.procfs import PROC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_MIN_ID_LENGTH = 4
+# What the kernel cuts the name of a task to, in bytes.
+_COMM_LENGTH = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,18 @@ def _is_named(pid: int, name: str, proc: Path) -> bool:
     if stat is None:
         return False
     executable = procfs.read_executable(pid, proc)
-    return stat.comm == name or (executable is not None and Path(executable).name == name)
+    cut = name.encode(errors="surrogateescape")[:_COMM_LENGTH].decode(errors="replace")
+    return stat.comm == cut or (executable is not None and Path(executable).name == name)
+
+
+def process_names(proc: Path = PROC) -> set[str]:
+    """What the processes that run are called: each one's `comm` and its executable's base name."""
+    names: set[str] = set()
+    for pid in procfs.pids(proc):
+        stat = procfs.read_stat(pid, proc)
+        if stat is not None and pid != os.getpid():
+            names |= {stat.comm, Path(procfs.read_executable(pid, proc) or stat.comm).name}
+    return names
 
 
 def descendants(roots: Iterable[int], proc: Path = PROC) -> set[int]:
@@ -134,16 +147,12 @@ def descendants(roots: Iterable[int], proc: Path = PROC) -> set[int]:
     return found - set(roots)
 
 
-def pids_in_container(name_or_id: str, table: ProcessTable, proc: Path = PROC) -> list[int]:
+def pids_in_container(name_or_id: str, table: ProcessTable | None = None, proc: Path = PROC) -> list[int]:
     """Processes of the container with this name or identifier (4 or more of its first digits do)."""
+    table = ProcessTable(proc=proc) if table is None else table
     found = []
     for pid in procfs.pids(proc):
         process = table.find(pid)
-        if process and process.container and _is_called(process.container, name_or_id):
+        if process and process.container and is_called(process.container, name_or_id):
             found.append(pid)
     return found
-
-
-def _is_called(container: Container, name_or_id: str) -> bool:
-    by_id = len(name_or_id) >= _MIN_ID_LENGTH and container.id.startswith(name_or_id)
-    return by_id or name_or_id in (container.name, container.pod)

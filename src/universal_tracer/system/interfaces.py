@@ -1,0 +1,175 @@
+"""Network interfaces by netlink: their names, their addresses, and word of every change."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import select
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from types import TracebackType
+
+_RTM_NEWLINK: Final = 16
+_RTM_GETLINK: Final = 18
+_RTM_NEWADDR: Final = 20
+_RTM_GETADDR: Final = 22
+_NLMSG_ERROR: Final = 2
+_NLMSG_DONE: Final = 3
+_REQUEST_DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
+_IFLA_IFNAME: Final = 3
+_IFF_LOOPBACK: Final = 8
+_GROUPS: Final = 1 | 0x10 | 0x100  # links, IPv4 addresses, IPv6 addresses
+_HEADER: Final = struct.Struct("=IHHII")
+_ADDRESS: Final = struct.Struct("=BBBBi")
+_LINK: Final = struct.Struct("=BxHiII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_WHOLE_LENGTH: Final = 128
+_MAPPED_BITS: Final = 96
+_BUFFER_BYTES: Final = 1 << 16
+
+
+class LocalAddress(NamedTuple):
+    """An address that is this machine's own.
+
+    `address` has 16 bytes, IPv4 as `::ffff:a.b.c.d`; the first `prefix_length` bits count. `interface` is the
+    interface's index where the address is link-local and says little without it, otherwise 0.
+    """
+
+    interface: int
+    address: bytes
+    prefix_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    index: int
+    name: str
+    is_loopback: bool
+
+
+def interface_names() -> list[str]:
+    """The interfaces of this network namespace."""
+    return [name for _, name in socket.if_nameindex()]
+
+
+def net_namespace() -> int:
+    """The number (inode) of this process's network namespace."""
+    return Path("/proc/self/ns/net").stat().st_ino
+
+
+def addresses_of(names: Collection[str]) -> list[LocalAddress]:
+    """What these interfaces are called at the moment; names that nobody has add nothing.
+
+    A loopback interface owns whole networks (127.0.0.2 is local, too), the others their addresses only.
+    """
+    links = {link.index: link for link in _links() if link.name in names}
+    found = {
+        _local(links[index], address, prefix) for index, address, prefix in _addresses() if index in links
+    }
+    return sorted(found)
+
+
+def _local(link: _Link, packed: bytes, prefix_length: int) -> LocalAddress:
+    is_version_4 = len(packed) == 4
+    address = b"\0" * 10 + b"\xff\xff" + packed if is_version_4 else packed
+    counts = _MAPPED_BITS + prefix_length if link.is_loopback and is_version_4 else _WHOLE_LENGTH
+    is_link_local = not is_version_4 and ipaddress.IPv6Address(packed).is_link_local
+    return LocalAddress(link.index if is_link_local else 0, address, counts)
+
+
+def _links() -> Iterator[_Link]:
+    for kind, body in _dump(_RTM_GETLINK):
+        if kind == _RTM_NEWLINK:
+            _, _, index, flags, _ = _LINK.unpack_from(body)
+            name = _attributes(body[_LINK.size :]).get(_IFLA_IFNAME, b"").rstrip(b"\0")
+            yield _Link(index, os.fsdecode(name), bool(flags & _IFF_LOOPBACK))
+
+
+def _addresses() -> Iterator[tuple[int, bytes, int]]:
+    """(Interface's index, address, prefix length); of a tunnel's two ends the own one."""
+    for kind, body in _dump(_RTM_GETADDR):
+        if kind == _RTM_NEWADDR:
+            _, prefix_length, _, _, index = _ADDRESS.unpack_from(body)
+            attributes = _attributes(body[_ADDRESS.size :])
+            address = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
+            if address is not None and len(address) in (4, 16):
+                yield index, address, prefix_length
+
+
+def _dump(request: int) -> Iterator[tuple[int, bytes]]:
+    """(Kind, body) of every message that answers a request for everything."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as netlink:
+        netlink.bind((0, 0))
+        body = b"\0" * 16
+        netlink.send(_HEADER.pack(_HEADER.size + len(body), request, _REQUEST_DUMP, 1, 0) + body)
+        while True:
+            for kind, answer in _messages(netlink.recv(_BUFFER_BYTES)):
+                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    return
+                yield kind, answer
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size:
+            return
+        yield kind, data[at + _HEADER.size : at + length]
+        at += (length + 3) & ~3
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind] = data[at + _ATTRIBUTE.size : at + length]
+        at += (length + 3) & ~3
+    return found
+
+
+class InterfaceWatch:
+    """Tells whether interfaces or addresses may have changed since it was asked last."""
+
+    def __init__(self) -> None:
+        self._netlink = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        )
+        self._netlink.bind((0, _GROUPS))
+        self._poll = select.poll()
+        self._poll.register(self._netlink, select.POLLIN)
+
+    def has_news(self) -> bool:
+        """Whether anything was told; forgets what it was, for the state as a whole says more."""
+        told = False
+        while self._poll.poll(0):
+            told = True
+            try:
+                self._netlink.recv(_BUFFER_BYTES)
+            except OSError:
+                # More happened than the socket holds: news, and then quiet again.
+                break
+        return told
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._netlink.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
