@@ -9,6 +9,7 @@ class NativeError(Exception):
 
     args: tuple[str, str, str]
     kind: Literal["privilege", "kernel", "target", "failed"]
+    log: list[str]
 
 class ArrowBatch:
     """Rows by the Arrow PyCapsule interface: `polars.DataFrame(batch)` takes them over."""
@@ -66,3 +67,28 @@ class HttpSession(Session):
 
     def set_local_addresses(self, addresses: list[tuple[int, bytes, int]]) -> None:
         """Trace only connections with one of these: (interface's index or 0, 16 bytes, prefix length)."""
+
+class Trial:
+    """What this kernel did with a tracer's programs: each was loaded and attached for a moment."""
+
+    hooks: list[tuple[dict[str, str], NativeError | None]]
+    """As `HttpSession.plan` has them, and why one cannot be used."""
+    tables: list[tuple[str, str, int, int, bool]]
+    """Name, kind, entries, bytes, and whether these are an estimate."""
+    programs: list[str]
+    """Names of the object's programs, as the kernel keeps them."""
+
+def try_http(settings: dict[str, object]) -> Trial:
+    """Settings as of `HttpSession`; nobody whom they name is traced.
+
+    Raises NativeError where nothing can be tried.
+    """
+
+def find_programs(programs: list[str], tables: list[str]) -> list[tuple[int, str, list[int], list[int]]]:
+    """Programs in the kernel that bear one of the names and use tables with these names.
+
+    As (id, name, interfaces by index, processes that hold it). Raises NativeError where they are not listed.
+    """
+
+def pinned_program(path: str) -> int | None:
+    """The id of the program that a file below /sys/fs/bpf pins, directly or by a link."""

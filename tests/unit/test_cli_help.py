@@ -139,7 +139,9 @@ def test_the_examples_are_understood() -> None:
         words = shlex.split(command.partition(" | ")[0].removeprefix("sudo "))
         assert words[0] == "universal-tracer"
         flags = words[1:] if "--" not in words else words[1 : words.index("--")]
-        checked = run("config", *flags[1:]) if flags[:1] == ["config"] else run("config", "show", *flags)
+        if flags[:1] == ["doctor"]:
+            flags.append("--help")
+        checked = run(*flags) if flags[:1] in (["config"], ["doctor"]) else run("config", "show", *flags)
         assert checked.returncode == 0, checked.stderr
 
 

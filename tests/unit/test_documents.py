@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from universal_tracer.cli.root import root
@@ -117,7 +118,12 @@ def test_what_the_architecture_names_is_there() -> None:
 
 
 def test_flags_in_pages_exist() -> None:
-    known = {name for parameter in root.params for name in parameter.opts} | {"--help", "-h"}
+    subcommands = [
+        root.get_command(click.Context(root), name) for name in root.list_commands(click.Context(root))
+    ]
+    commands = [command for command in (root, *subcommands) if command is not None]
+    known = {name for command in commands for parameter in command.params for name in parameter.opts}
+    known |= {"--help", "-h"}
     for page in PAGES:
         for line in page.read_text(encoding="utf-8").splitlines():
             command = re.search(r"universal-tracer ([^|#`]*)", line)

@@ -1,5 +1,7 @@
 //! What can go wrong in the core, with cause and remedy.
 
+use crate::verifier_log::KernelLog;
+
 /// Decides the exit code of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -33,6 +35,8 @@ pub struct Error {
     pub what: String,
     pub cause: String,
     pub hint: String,
+    /// What the kernel and libbpf said in full, for `-v`; the end of it where it is long.
+    pub log: Vec<String>,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -50,29 +54,45 @@ impl Error {
             what: what.into(),
             cause: cause.to_string(),
             hint: hint.into(),
+            log: Vec::new(),
         }
     }
 
-    /// A failed call into the BPF system call: lack of privilege is told apart from the rest.
-    pub fn from_bpf(what: impl Into<String>, error: &libbpf_rs::Error, log: &str) -> Self {
-        let cause = if log.is_empty() {
-            format!("{error:#}")
-        } else {
-            format!("{error:#}: {log}")
-        };
-        match error.kind() {
-            libbpf_rs::ErrorKind::PermissionDenied => Self::new(
+    /// A failed BPF system call: what the verifier refused and lack of privilege and memory are told apart.
+    pub fn from_bpf(what: impl Into<String>, error: &libbpf_rs::Error, log: &KernelLog) -> Self {
+        let (kind, hint) = match error.kind() {
+            // the verifier refuses with "permission denied", too
+            _ if log.is_rejection() => (ErrorKind::Kernel, "universal-tracer doctor -v"),
+            libbpf_rs::ErrorKind::PermissionDenied => (
                 ErrorKind::Privilege,
-                what,
-                cause,
                 "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
             ),
-            _ => Self::new(
-                ErrorKind::Kernel,
-                what,
-                cause,
-                "run again with -v for the verifier's whole log",
+            libbpf_rs::ErrorKind::OutOfMemory => (
+                ErrorKind::Failed,
+                "universal-tracer doctor says what the tables take",
             ),
-        }
+            _ => (ErrorKind::Kernel, "universal-tracer doctor -v"),
+        };
+        let mut told = Self::new(kind, what, cause_of(error, log), hint);
+        told.log.clone_from(&log.lines);
+        told
+    }
+}
+
+/// The verifier's verdict where there is one: the system call's own error says nothing more. Without the right
+/// to load anything, libbpf guesses at other reasons, which lead astray.
+fn cause_of(error: &libbpf_rs::Error, log: &KernelLog) -> String {
+    let said = match error.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied if !log.is_rejection() => "",
+        _ => log.last_useful_line(),
+    };
+    let more = match log.lines.len() {
+        0 | 1 => String::new(),
+        lines => format!(" ({} more lines with -v)", lines - 1),
+    };
+    match (log.is_rejection(), said) {
+        (true, _) => format!("the verifier says: {said}{more}"),
+        (false, "") => format!("{error:#}"),
+        (false, _) => format!("{error:#}: {said}{more}"),
     }
 }

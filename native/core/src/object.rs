@@ -102,6 +102,7 @@ pub(crate) fn load(mut open: OpenObject, plan: &[PlannedHook], what: &str) -> Re
         let wanted = plan.iter().any(|hook| program.name() == hook.program);
         program.set_autoload(wanted);
     }
+    verifier_log::take();
     open.load()
         .map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))
 }
@@ -117,7 +118,7 @@ pub(crate) fn attach(object: &Object, hook: &PlannedHook) -> Result<Link> {
                 ErrorKind::Failed,
                 what(),
                 "no such program in the object",
-                "",
+                "install the package again",
             )
         })?
         .attach()

@@ -111,6 +111,20 @@ const fn http_hook(
 /// # Errors
 /// [`ErrorKind::Kernel`] without BTF, or where a hook does not exist.
 pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
+    let wanted = |hook: &PlannedHook| filter || !FOLLOW_TARGETS.contains(&hook.hook);
+    let surveyed = survey_http()?;
+    surveyed
+        .into_iter()
+        .filter(|(hook, _)| wanted(hook))
+        .map(|(hook, lack)| lack.map_or(Ok(hook), Err))
+        .collect()
+}
+
+/// Every hook of the HTTP tracer, and what this kernel lacks of it.
+///
+/// # Errors
+/// [`ErrorKind::Kernel`] without BTF.
+pub(crate) fn survey_http() -> Result<Vec<(PlannedHook, Option<Error>)>> {
     let btf = Btf::from_vmlinux().map_err(|error| {
         Error::new(
             ErrorKind::Kernel,
@@ -119,27 +133,18 @@ pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
             "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (the standard kernels of the distributions since 2020)",
         )
     })?;
-    let hooks: Vec<_> = HTTP_HOOKS
-        .into_iter()
-        .filter(|hook| filter || !FOLLOW_TARGETS.contains(&hook.hook))
-        .collect();
-    for planned in &hooks {
-        require_tracepoint(&btf, planned.hook)?;
-    }
-    Ok(hooks)
+    let surveyed = |hook: PlannedHook| (hook, missing_tracepoint(&btf, hook.hook));
+    Ok(HTTP_HOOKS.into_iter().map(surveyed).collect())
 }
 
-fn require_tracepoint(btf: &Btf<'_>, hook: &str) -> Result<()> {
-    if btf
-        .type_by_name::<Typedef<'_>>(&format!("btf_trace_{hook}"))
-        .is_some()
-    {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Kernel,
-        format!("this kernel has no tracepoint {hook}"),
-        "the HTTP tracer watches sockets there",
-        "run Linux 6.3 or newer",
-    ))
+fn missing_tracepoint(btf: &Btf<'_>, hook: &str) -> Option<Error> {
+    let found = btf.type_by_name::<Typedef<'_>>(&format!("btf_trace_{hook}"));
+    found.is_none().then(|| {
+        Error::new(
+            ErrorKind::Kernel,
+            format!("this kernel has no tracepoint {hook}"),
+            "the HTTP tracer watches sockets there",
+            "run Linux 6.3 or newer",
+        )
+    })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use libbpf_rs::{Link, MapHandle, Object};
+use libbpf_rs::{Link, MapHandle, Object, OpenObject};
 
 use crate::advice::AdviceTable;
 use crate::clock;
@@ -18,6 +18,8 @@ use crate::object::{self, map_handle};
 use crate::plan::{PlannedHook, plan_http};
 use crate::settings::{CgroupId, HttpSettings, KernelSettings};
 use crate::targets::Targets;
+
+pub(crate) const CANNOT_LOAD: &str = "cannot load the HTTP tracer into the kernel";
 
 /// What came since the last tick.
 pub struct Tick {
@@ -182,11 +184,7 @@ impl HttpSession {
     }
 
     fn load(&self) -> Result<Object> {
-        let what = "cannot load the HTTP tracer into the kernel";
-        let mut open = object::open(&self.settings.object_path, what)?;
-        object::set_settings(&mut open, &KernelSettings::new(&self.settings).to_bytes())?;
-        object::set_map_size(&mut open, "events", self.settings.ring_bytes)?;
-        object::load(open, &self.plan, what)
+        object::load(open(&self.settings)?, &self.plan, CANNOT_LOAD)
     }
 
     fn attach_programs(&self, object: &Object) -> Result<Vec<Link>> {
@@ -197,6 +195,14 @@ impl HttpSession {
             .map(|hook| object::attach(object, hook))
             .collect()
     }
+}
+
+/// The object as a run loads it: settings and sizes are in it.
+pub(crate) fn open(settings: &HttpSettings) -> Result<OpenObject> {
+    let mut open = object::open(&settings.object_path, CANNOT_LOAD)?;
+    object::set_settings(&mut open, &KernelSettings::new(settings).to_bytes())?;
+    object::set_map_size(&mut open, "events", settings.ring_bytes)?;
+    Ok(open)
 }
 
 impl Counters {

@@ -1,12 +1,42 @@
-//! libbpf's messages, kept so that an error can quote the last useful line.
+//! libbpf's messages, kept so that an error can quote the last useful line, and `-v` show the rest.
 
 use std::sync::{Mutex, PoisonError};
 
 use libbpf_rs::{PrintLevel, set_print};
 
-const KEPT_LINES: usize = 200;
+/// The end of a verifier's log says why; its beginning may be megabytes away.
+const KEPT_LINES: usize = 2000;
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What libbpf said about one attempt.
+#[derive(Clone, Debug, Default)]
+pub struct KernelLog {
+    pub lines: Vec<String>,
+}
+
+impl KernelLog {
+    /// Whether the verifier refused a program, which the kernel tells by the same error as a lack of privilege.
+    pub(crate) fn is_rejection(&self) -> bool {
+        self.lines
+            .iter()
+            .any(|line| line.starts_with("processed ") || line.contains("-- BEGIN PROG LOAD LOG"))
+    }
+
+    /// The last line that says why; empty where there is none.
+    pub(crate) fn last_useful_line(&self) -> &str {
+        let useful = |line: &&str| {
+            !line.is_empty()
+                && !line.starts_with("processed ")
+                && !line.starts_with("verification time")
+                && !line.starts_with("stack depth")
+                && !line.contains("-- END PROG LOAD LOG")
+                && !line.contains("failed to load")
+        };
+        let trimmed = self.lines.iter().map(|line| line.trim());
+        trimmed.rev().find(useful).unwrap_or_default()
+    }
+}
 
 /// Keeps warnings from now on instead of printing them.
 pub(crate) fn capture() {
@@ -21,20 +51,49 @@ fn keep(_level: PrintLevel, message: String) {
     lines.drain(..excess);
 }
 
-/// The last line that says why, and how many others there were; forgets them.
-pub(crate) fn take() -> String {
-    let lines = std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner));
-    let useful = |line: &&String| {
-        !line.trim().is_empty()
-            && !line.starts_with("processed ")
-            && !line.contains("-- END")
-            && !line.contains("failed to load")
-    };
-    match lines.iter().rev().find(useful) {
-        Some(line) if lines.len() > 1 => {
-            format!("{} ({} lines omitted)", line.trim(), lines.len() - 1)
+/// What was said since the last call; forgets it.
+pub(crate) fn take() -> KernelLog {
+    KernelLog {
+        lines: std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KernelLog;
+
+    fn log(text: &str) -> KernelLog {
+        KernelLog {
+            lines: text.lines().map(str::to_owned).collect(),
         }
-        Some(line) => line.trim().to_owned(),
-        None => String::new(),
+    }
+
+    #[test]
+    fn a_rejection_is_summed_up_by_the_verifiers_verdict() {
+        let rejection = log(
+            "libbpf: prog 'handle_send': BPF program load failed: Permission denied\n\
+             libbpf: prog 'handle_send': -- BEGIN PROG LOAD LOG --\n\
+             0: R1=ctx() R10=fp0\n\
+             0: (79) r0 = *(u64 *)(r1 +8184)\n\
+             func 'sock_send_length' doesn't have 1024-th argument\n\
+             invalid bpf_context access off=8184 size=8\n\
+             processed 1 insns (limit 1000000) max_states_per_insn 0\n\
+             -- END PROG LOAD LOG --\n\
+             libbpf: prog 'handle_send': failed to load: -13\n\
+             libbpf: failed to load object 'x.o'\n",
+        );
+        assert!(rejection.is_rejection());
+        assert_eq!(
+            rejection.last_useful_line(),
+            "invalid bpf_context access off=8184 size=8"
+        );
+    }
+
+    #[test]
+    fn a_refusal_without_a_verdict_is_no_rejection() {
+        let refusal = log("libbpf: Error in bpf_object__probe_loading(): Operation not permitted");
+        assert!(!refusal.is_rejection());
+        assert!(!refusal.last_useful_line().is_empty());
+        assert_eq!(log("").last_useful_line(), "");
     }
 }

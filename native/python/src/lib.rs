@@ -6,6 +6,7 @@ mod arrow;
 mod errors;
 mod session;
 mod settings;
+mod trial;
 
 use pyo3::prelude::*;
 
@@ -15,5 +16,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("NativeError", module.py().get_type::<errors::NativeError>())?;
     module.add_class::<arrow::ArrowBatch>()?;
     module.add_class::<session::HttpSession>()?;
-    module.add_class::<session::Tick>()
+    module.add_class::<session::Tick>()?;
+    trial::register(module)
 }

@@ -82,11 +82,11 @@ def standard_output(settings: Settings) -> StandardOutput:
     to_stdout = next((target.format for target in targets if target.is_stdout), None)
     is_terminal = os.isatty(_STDOUT)
     chosen = to_stdout or settings.config.output.format or _default_format(is_terminal, bool(targets))
-    color = settings.config.run.color and is_terminal and not _is_plain_environment()
+    color = settings.config.run.color and is_terminal and not is_plain_environment()
     return StandardOutput(chosen, is_terminal, color, settings.config.output.events)
 
 
-def _is_plain_environment() -> bool:
+def is_plain_environment() -> bool:
     """Whether the user's environment asks for no colours, or names a terminal that has none."""
     return bool(os.environ.get("NO_COLOR")) or _is_dumb()
 

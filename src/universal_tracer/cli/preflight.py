@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from universal_tracer.model.errors import KernelError
+from universal_tracer.model.errors import KernelError, RunFailedError
 
 KERNEL_TYPES: Final = Path("/sys/kernel/btf/vmlinux")
 
@@ -30,3 +31,16 @@ def own_command() -> list[str]:
         return [sys.executable, "-m", "universal_tracer"]
     found = shutil.which(sys.argv[0]) or sys.argv[0]
     return [os.path.abspath(found)]  # noqa: PTH100  links are kept: they may be what a user knows
+
+
+def imported(path: str) -> Any:
+    """What `MODULE:NAME` names. Raises RunFailedError where the installation lacks it."""
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        raise RunFailedError(
+            "this installation is not complete",
+            cause=str(error),
+            hint=f"make build, or install it again; it was started as {' '.join(own_command())}",
+        ) from error

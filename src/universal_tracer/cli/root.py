@@ -23,6 +23,10 @@ _COMMAND_KEY: Final = "universal_tracer.command"
 
 # name → (MODULE:COMMAND, what it does); imported when it is used.
 _SUBCOMMANDS: Final = {
+    "doctor": (
+        "universal_tracer.cli.doctor.command:doctor",
+        "Say what this machine allows and what is missing",
+    ),
     "config": ("universal_tracer.cli.config_commands:config", "Check, show and describe the configuration"),
 }
 _PURPOSE: Final = (
@@ -37,6 +41,7 @@ _EXAMPLES: Final = (
         "sudo universal-tracer --target-process nginx | jq 'select(.latency_ms > 1000)'",
     ),
     ("a minute into a file", "sudo universal-tracer --duration 60s --output http-events.json"),
+    ("what this machine allows, and what is missing", "sudo universal-tracer doctor"),
     ("where each setting comes from", "universal-tracer config show --duration 60s"),
 )
 

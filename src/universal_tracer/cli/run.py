@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.arrivals import Arrivals, add_present
 from universal_tracer.cli.command import TracedCommand
@@ -23,7 +23,7 @@ from universal_tracer.cli.outputs import (
     require_stdout,
     standard_output,
 )
-from universal_tracer.cli.preflight import own_command, require_kernel
+from universal_tracer.cli.preflight import imported, own_command, require_kernel
 from universal_tracer.cli.session import Session
 from universal_tracer.cli.signals import StopSignals
 from universal_tracer.cli.silence import Silence
@@ -36,7 +36,6 @@ from universal_tracer.model.errors import (
     ExitCode,
     KernelError,
     PrivilegeError,
-    RunFailedError,
     TargetError,
 )
 from universal_tracer.system.privileges import require_tracing
@@ -117,8 +116,8 @@ class _Run:
         self._signals.before_immediate_end.append(self._command.kill)
 
     def _open(self, tracer: Tracer) -> Source:
-        make_settings = _imported(tracer.settings_maker)
-        source: Source = _imported(tracer.opener)(make_settings(self._settings.config, self._targets))
+        make_settings = imported(tracer.settings_maker)
+        source: Source = imported(tracer.opener)(make_settings(self._settings.config, self._targets))
         self._stack.callback(source.close)
         return source
 
@@ -230,16 +229,3 @@ def _hooks(source: Source) -> str:
 def _live(sources: Sequence[Source]) -> int:
     """How many processes are traced; the tracer itself is none of them."""
     return len({pid for source in sources for pid in source.live_targets()} - {os.getpid()})
-
-
-def _imported(path: str) -> Any:
-    """What `MODULE:NAME` names. Raises RunFailedError where the installation lacks it."""
-    module, _, name = path.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except ImportError as error:
-        raise RunFailedError(
-            "this installation is not complete",
-            cause=str(error),
-            hint=f"make build, or install it again; it was started as {' '.join(own_command())}",
-        ) from error

@@ -14,7 +14,9 @@ class Tracer:
     """What the command line knows of a tracer before it runs.
 
     `opener` is `MODULE:FUNCTION`, which takes the session settings and returns a Source; `settings_maker` is
-    `MODULE:FUNCTION`, which makes these settings of the configuration and the targets.
+    `MODULE:FUNCTION`, which makes these settings of the configuration and the targets; `trial` is
+    `MODULE:FUNCTION`, which takes the same settings, loads and attaches for a moment what a run would, harms
+    nobody, and returns a `model.trial.Trial`.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Tracer:
     directory_format: str
     opener: str
     settings_maker: str
+    trial: str
 
 
 TRACERS: Final[dict[str, Tracer]] = {
@@ -37,6 +40,7 @@ TRACERS: Final[dict[str, Tracer]] = {
         directory_format="json",
         opener="universal_tracer.sources.live:open_http",
         settings_maker="universal_tracer.cli.http_settings:http_settings",
+        trial="universal_tracer.sources.trial:try_http",
     ),
 }
 

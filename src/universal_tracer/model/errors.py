@@ -38,15 +38,19 @@ class ExitCode(IntEnum):
 
 
 class TracerError(Exception):
-    """An error with a cause and a remedy. `what`, `cause` and `hint` are single lines."""
+    """An error with a cause and a remedy. `what`, `cause` and `hint` are single lines.
+
+    `details` are further lines for `-v`, such as the whole log of the kernel's verifier.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
-    def __init__(self, what: str, *, cause: str, hint: str) -> None:
+    def __init__(self, what: str, *, cause: str, hint: str, details: Sequence[str] = ()) -> None:
         super().__init__(what, cause, hint)
         self.what = what
         self.cause = cause
         self.hint = hint
+        self.details = tuple(details)
 
     def __str__(self) -> str:
         return f"{self.what}: {self.cause}"

@@ -6,32 +6,18 @@ code.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from universal_tracer import _native
-from universal_tracer.model.errors import (
-    KernelError,
-    PrivilegeError,
-    RunFailedError,
-    TargetError,
-    TracerError,
-)
 from universal_tracer.model.ports import Batches, Loss, PlannedHook
+from universal_tracer.sources.native_errors import told_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from universal_tracer.model.ports import Source
-
-_ERRORS: Final[Mapping[str, type[TracerError]]] = {
-    "privilege": PrivilegeError,
-    "kernel": KernelError,
-    "target": TargetError,
-    "failed": RunFailedError,
-}
 
 
 def open_http(settings: Mapping[str, object]) -> Source:
@@ -40,7 +26,7 @@ def open_http(settings: Mapping[str, object]) -> Source:
     `settings` as `_native.HttpSession` takes them. Raises TracerError where the kernel or the installation
     lacks something.
     """
-    with _told_errors():
+    with told_errors():
         return LiveSource("http", _native.HttpSession(dict(settings)))
 
 
@@ -57,23 +43,23 @@ class LiveSource:
 
     def start(self) -> None:
         """See `Source`."""
-        with _told_errors():
+        with told_errors():
             self._session.attach()
 
     def add_target(self, pid: int) -> None:
         """See `Source`."""
-        with _told_errors():
+        with told_errors():
             self._session.add_target(pid)
 
     def add_cgroup(self, hierarchy: int, identifier: int) -> None:
         """See `Source`."""
-        with _told_errors():
+        with told_errors():
             self._session.add_cgroup(hierarchy, identifier)
 
     def set_local_addresses(self, addresses: Sequence[tuple[int, bytes, int]]) -> None:
         """See `Source`."""
         if isinstance(self._session, _native.HttpSession):
-            with _told_errors():
+            with told_errors():
                 self._session.set_local_addresses(list(addresses))
 
     def live_targets(self) -> Sequence[int]:
@@ -82,7 +68,7 @@ class LiveSource:
 
     def tick(self, wait_ms: int) -> Batches:
         """See `Source`."""
-        with _told_errors():
+        with told_errors():
             tick = self._session.tick(wait_ms)
         return Batches(
             frames={name: _frame(batch) for name, batch in tick.frames.items()},
@@ -93,7 +79,7 @@ class LiveSource:
 
     def stop(self) -> None:
         """See `Source`."""
-        with _told_errors():
+        with told_errors():
             self._session.stop()
 
     def close(self) -> None:
@@ -103,12 +89,3 @@ class LiveSource:
 
 def _frame(batch: Any) -> pl.DataFrame:
     return pl.DataFrame(batch)
-
-
-@contextmanager
-def _told_errors() -> Iterator[None]:
-    try:
-        yield
-    except _native.NativeError as error:
-        what, cause, hint = error.args
-        raise _ERRORS[error.kind](what, cause=cause, hint=hint) from error

@@ -11,26 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from universal_tracer.system.netlink import ROUTE, Netlink, attributes
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from types import TracebackType
 
-_RTM_NEWLINK: Final = 16
 _RTM_GETLINK: Final = 18
-_RTM_NEWADDR: Final = 20
 _RTM_GETADDR: Final = 22
-_NLMSG_ERROR: Final = 2
-_NLMSG_DONE: Final = 3
-_REQUEST_DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFLA_IFNAME: Final = 3
 _IFF_LOOPBACK: Final = 8
 _GROUPS: Final = 1 | 0x10 | 0x100  # links, IPv4 addresses, IPv6 addresses
-_HEADER: Final = struct.Struct("=IHHII")
 _ADDRESS: Final = struct.Struct("=BBBBi")
 _LINK: Final = struct.Struct("=BxHiII")
-_ATTRIBUTE: Final = struct.Struct("=HH")
 _WHOLE_LENGTH: Final = 128
 _MAPPED_BITS: Final = 96
 _BUFFER_BYTES: Final = 1 << 16
@@ -86,57 +81,22 @@ def _local(link: _Link, packed: bytes, prefix_length: int) -> LocalAddress:
 
 
 def _links() -> Iterator[_Link]:
-    for kind, body in _dump(_RTM_GETLINK):
-        if kind == _RTM_NEWLINK:
-            _, _, index, flags, _ = _LINK.unpack_from(body)
-            name = _attributes(body[_LINK.size :]).get(_IFLA_IFNAME, b"").rstrip(b"\0")
+    with Netlink(ROUTE) as route:
+        for link in route.dump(_RTM_GETLINK, bytes(_LINK.size)):
+            _, _, index, flags, _ = _LINK.unpack_from(link)
+            name = attributes(link[_LINK.size :]).get(_IFLA_IFNAME, b"").rstrip(b"\0")
             yield _Link(index, os.fsdecode(name), bool(flags & _IFF_LOOPBACK))
 
 
 def _addresses() -> Iterator[tuple[int, bytes, int]]:
     """(Interface's index, address, prefix length); of a tunnel's two ends the own one."""
-    for kind, body in _dump(_RTM_GETADDR):
-        if kind == _RTM_NEWADDR:
+    with Netlink(ROUTE) as route:
+        for body in route.dump(_RTM_GETADDR, bytes(_ADDRESS.size)):
             _, prefix_length, _, _, index = _ADDRESS.unpack_from(body)
-            attributes = _attributes(body[_ADDRESS.size :])
-            address = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
+            told = attributes(body[_ADDRESS.size :])
+            address = told.get(_IFA_LOCAL) or told.get(_IFA_ADDRESS)
             if address is not None and len(address) in (4, 16):
                 yield index, address, prefix_length
-
-
-def _dump(request: int) -> Iterator[tuple[int, bytes]]:
-    """(Kind, body) of every message that answers a request for everything."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as netlink:
-        netlink.bind((0, 0))
-        body = b"\0" * 16
-        netlink.send(_HEADER.pack(_HEADER.size + len(body), request, _REQUEST_DUMP, 1, 0) + body)
-        while True:
-            for kind, answer in _messages(netlink.recv(_BUFFER_BYTES)):
-                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                    return
-                yield kind, answer
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size:
-            return
-        yield kind, data[at + _HEADER.size : at + length]
-        at += (length + 3) & ~3
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind] = data[at + _ATTRIBUTE.size : at + length]
-        at += (length + 3) & ~3
-    return found
 
 
 class InterfaceWatch:

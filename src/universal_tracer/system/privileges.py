@@ -15,10 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# Bits of the kernel's capability sets; see capability.h.
 _SYS_ADMIN = 21
-_NEEDED_TO_TRACE = {"CAP_PERFMON": 38, "CAP_BPF": 39}
 _ALL_IDS = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """A right that the tracer uses: its bit in the kernel's sets (capability.h), and what it is for.
+
+    Without one that is needed nothing can be traced; `in_sys_admin`: CAP_SYS_ADMIN gives the same.
+    """
+
+    name: str
+    bit: int
+    purpose: str
+    is_needed: bool
+    in_sys_admin: bool
+
+
+CAPABILITIES = (
+    Capability("CAP_PERFMON", 38, "attach to tracepoints", is_needed=True, in_sys_admin=True),
+    Capability("CAP_BPF", 39, "load kernel programs", is_needed=True, in_sys_admin=True),
+    Capability("CAP_NET_ADMIN", 12, "attach to network interfaces", is_needed=False, in_sys_admin=False),
+    Capability(
+        "CAP_SYS_PTRACE", 19, "see what other users' processes run", is_needed=False, in_sys_admin=False
+    ),
+    Capability("CAP_SYSLOG", 34, "name functions of the kernel", is_needed=False, in_sys_admin=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +64,14 @@ class Privileges:
             in_initial_namespace=id_map == ["0", "0", str(_ALL_IDS)],
         )
 
+    def holds(self, capability: Capability) -> bool:
+        """Whether the kernel would let us. CAP_SYS_ADMIN, all there was before Linux 5.8, includes some."""
+        bits = 1 << capability.bit | (1 << _SYS_ADMIN if capability.in_sys_admin else 0)
+        return self.in_initial_namespace and bool(self.capabilities & bits)
+
     def missing(self) -> list[str]:
-        """What tracing lacks. CAP_SYS_ADMIN, all there was before Linux 5.8, includes the others."""
-        if not self.in_initial_namespace:
-            return list(_NEEDED_TO_TRACE)
-        if self.capabilities >> _SYS_ADMIN & 1:
-            return []
-        return [name for name, bit in _NEEDED_TO_TRACE.items() if not self.capabilities >> bit & 1]
+        """What tracing lacks."""
+        return [known.name for known in CAPABILITIES if known.is_needed and not self.holds(known)]
 
 
 def require_tracing(command: Sequence[str], privileges: Privileges | None = None) -> None:
@@ -59,10 +83,11 @@ def require_tracing(command: Sequence[str], privileges: Privileges | None = None
     lacking = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     if not held.in_initial_namespace:
         lacking += ", and root of this user namespace cannot have them"
-    raise PrivilegeError("tracing needs more privilege", cause=lacking, hint=_remedy(command, held))
+    raise PrivilegeError("tracing needs more privilege", cause=lacking, hint=remedy(command, held))
 
 
-def _remedy(command: Sequence[str], held: Privileges) -> str:
+def remedy(command: Sequence[str], held: Privileges) -> str:
+    """How to run `command` with the privilege that is missing."""
     if held.is_root or not held.in_initial_namespace:
         # Root without the capabilities: a container, which only whoever starts it can give more.
         return "run it on the host, or start this container with --privileged --pid=host"
