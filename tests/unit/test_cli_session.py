@@ -221,6 +221,65 @@ def test_the_last_tick_before_the_deadline_is_short(monkeypatch: pytest.MonkeyPa
         assert source.waits[0] == wait_ms
 
 
+class Counting:
+    """A meter that keeps what it is given, and tells every 50 ms how many rows that were."""
+
+    event_types = frozenset({"http"})
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, Any]] = []
+        self.lost = 0
+        self.due_s = 0.0
+
+    def measure(self, event_type: str, frame: pl.DataFrame) -> None:
+        self.rows += [(event_type, row[0]) for row in frame.rows()]
+
+    def lose(self, losses: Sequence[Loss]) -> None:
+        self.lost += sum(loss.count for loss in losses)
+
+    def tell(self, now_s: float) -> tuple[str, pl.DataFrame]:
+        self.due_s = now_s + 3600
+        return "summary", pl.DataFrame({"interval_ms": [len(self.rows)]})
+
+
+def test_meters_see_what_is_no_event_and_what_is_no_row() -> None:
+    totals = {"network": pl.DataFrame({"packets": [3]}), "none": pl.DataFrame({"packets": []})}
+    source = Scripted([Batches(http("/1"), [Loss("http", "ring_full", 3)], totals=totals)])
+    meter, sink = Counting(), Kept()
+    summary = session(source, sink, events=frozenset({"connection"}), meters=[meter]).run()
+    assert meter.rows == [("http", "/1"), ("network", 3)]
+    assert meter.lost == 3
+    assert sink.rows == []
+    assert summary.events == {}
+
+
+def test_meters_see_rows_after_the_stages() -> None:
+    def rename(event_type: str, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(path=pl.lit("/staged"))
+
+    meter = Counting()
+    session(Scripted([Batches(http("/1"))]), Kept(), meters=[meter], stages=[rename]).run()
+    assert meter.rows == [("http", "/staged")]
+
+
+def test_a_periodic_meter_tells_when_it_is_due_and_at_the_end() -> None:
+    source = Scripted([Batches(http("/1")), Batches()], rest=Batches(http("/2")))
+    meter, sink = Counting(), Kept()
+    summary = session(source, sink, events=frozenset({"summary"}), meters=[meter], periodic=meter).run()
+    assert sink.rows == [("summary", 1), ("summary", 2)]
+    assert summary.events == {"summary": 2}
+    assert sink.calls[-1] == "close"
+
+
+def test_a_tick_ends_when_a_periodic_meter_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universal_tracer.cli.session.time.monotonic", lambda: 10.0)
+    meter = Counting()
+    meter.due_s = 10.03
+    source = Scripted([Batches()])
+    session(source, Kept(), deadline_s=10.05, meters=[meter], periodic=meter).run()
+    assert source.waits[0] == 30
+
+
 def test_every_tick_is_told_the_time() -> None:
     told: list[float] = []
     actions: list[Callable[[float], None]] = [told.append]

@@ -215,7 +215,7 @@ def test_outputs_that_mean_nothing_are_refused(output: list[str], fault: str) ->
 
 
 def test_outputs_of_a_file_are_told_with_the_line(file: Path) -> None:
-    file.write_text("output:\n  format: json\n  files: ['ndjson:-']\n  metrics_only: true\n")
+    file.write_text("output:\n  format: json\n  files: ['ndjson:-', a.json]\n  metrics_only: true\n")
     assert faults(file) == [
         "3: output.files: 'ndjson:-' and 'json' both write to standard output",
         "4: output.metrics_only: there are no events for an output file to hold",

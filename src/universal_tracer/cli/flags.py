@@ -120,6 +120,14 @@ FLAGS: Final = (
     ),
     Flag(("--sampling-rate",), RATE_OF_ONE_TRACER, WHAT, "the same, for the one chosen tracer", "N"),
     Flag(
+        ("--metrics-only",),
+        "output.metrics_only",
+        WHAT,
+        "no events: one summary per interval",
+        arity=Arity.SWITCH,
+    ),
+    Flag(("--interval",), "output.interval", WHAT, "time between two summaries; default: 5s", "TIME"),
+    Flag(
         ("--output",),
         "output.files",
         WHERE,
@@ -133,6 +141,13 @@ FLAGS: Final = (
         WHERE,
         "standard output; default: table on a terminal, else ndjson, or none beside --output",
         choices=STDOUT_FORMATS,
+    ),
+    Flag(
+        ("--prometheus-endpoint",),
+        "export.prometheus_endpoint",
+        WHERE,
+        "serve metrics, such as on :9090/metrics (all addresses) or 127.0.0.1:9090/metrics",
+        "HOST:PORT/PATH",
     ),
     Flag(("--no-color",), "run.color", WHERE, "no colours", arity=Arity.SWITCH, sets=False),
     Flag(

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from universal_tracer.cli.tracers import COMMON_EVENTS, available_events
+from universal_tracer.cli.tracers import COMMON_EVENTS, SUMMARY, available_events
 from universal_tracer.config.rules import output_targets
 from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import OutputError, UsageError
@@ -27,6 +27,8 @@ _ERASE_BELOW: Final = b"\r\x1b[J"
 
 def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, ...]:
     """The event types of the run. Raises UsageError for those that no chosen tracer makes."""
+    if settings.config.output.metrics_only:
+        return (SUMMARY,)
     available = available_events(tuple(tracer.name for tracer in tracers))
     named = settings.config.output.events
     if named is None:
@@ -83,7 +85,8 @@ def standard_output(settings: Settings) -> StandardOutput:
     is_terminal = os.isatty(_STDOUT)
     chosen = to_stdout or settings.config.output.format or _default_format(is_terminal, bool(targets))
     color = settings.config.run.color and is_terminal and not is_plain_environment()
-    return StandardOutput(chosen, is_terminal, color, settings.config.output.events)
+    types = (SUMMARY,) if settings.config.output.metrics_only else settings.config.output.events
+    return StandardOutput(chosen, is_terminal, color, types)
 
 
 def is_plain_environment() -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from universal_tracer.cli.arrivals import Arrivals, add_present
 from universal_tracer.cli.command import TracedCommand
 from universal_tracer.cli.endings import after, closed_stdout, ended_command, gone_pids, signalled
+from universal_tracer.cli.metrics import Meters, begin_intervals, open_meters
 from universal_tracer.cli.outputs import (
     chosen_events,
     leave_terminal,
@@ -84,6 +85,7 @@ class _Run:
         self._signals = StopSignals()
         self._targets = Targets()
         self._command: TracedCommand | None = None
+        self._meters = Meters()
 
     def execute(
         self, events: Sequence[str], files: Sequence[OutputFile], arguments: Sequence[str]
@@ -99,7 +101,9 @@ class _Run:
         sinks: list[Sink] = import_module("universal_tracer.sinks").open_sinks(files, stdout)
         for sink in sinks:
             self._stack.callback(sink.close)
+        self._meters = open_meters(self._settings.config, self._tracers, self._stack)
         sources = self._attach(sources)
+        begin_intervals(self._meters, self._settings.config, sources)
         session = self._session(sources, sinks, events)
         self._talk.say(self._start_line(sources, sinks))
         summary = session.run()
@@ -157,7 +161,7 @@ class _Run:
         into = f" into {listed([sink.name for sink in sinks])}" if sinks else ""
         duration = self._settings.config.output.duration
         until = f"for {duration}" if duration is not None else "stop with Ctrl-C"
-        return f"tracing: {attached} of {self._targets.describe()}{into}; {until}"
+        return f"tracing: {attached} of {self._targets.describe()}{into}{self._meters.description}; {until}"
 
     def _session(self, sources: Sequence[Source], sinks: list[Sink], events: Sequence[str]) -> Session:
         started = time.monotonic()
@@ -171,6 +175,8 @@ class _Run:
             self._end_conditions(deadline_s),
             wind_down=self._wind_down,
             deadline_s=deadline_s,
+            meters=self._meters.all,
+            periodic=self._meters.periodic,
         )
         arrivals = Arrivals(self._targets, sources, self._stack)
         session.every_tick = [self._silence_note(session, started), arrivals]

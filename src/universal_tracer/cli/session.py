@@ -10,13 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.model.ports import Loss, RunSummary
+from universal_tracer.model.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
 
-    from universal_tracer.model.ports import Batches, Sink, Source, Stage
+    from universal_tracer.model.ports import Batches, Meter, PeriodicMeter, Sink, Source, Stage
 
 TICK_MS: Final = 200
 _FLUSH_EVERY_S: Final = 0.5
@@ -45,8 +46,9 @@ def _at_once() -> bool:
 class Session:
     """A run that is attached already. A sink that fails is left out, the others get everything.
 
-    `events` are the types to produce; other frames go no further. `wind_down` is called between ticks once
-    the end has come, until it returns True. `deadline_s` (monotonic) keeps the last tick short.
+    `events` are the types to produce; other frames reach the meters at most. What a `periodic` meter tells is
+    an event; the last one tells of the time up to the end. `wind_down` is called between ticks once the end
+    has come, until it returns True. `deadline_s` (monotonic) keeps the last tick short.
     """
 
     sources: Sequence[Source]
@@ -57,6 +59,8 @@ class Session:
     every_tick: Sequence[EveryTick] = ()
     wind_down: Callable[[], bool] = _at_once
     deadline_s: float | None = None
+    meters: Sequence[Meter] = ()
+    periodic: PeriodicMeter | None = None
     hits: dict[str, int] = field(default_factory=dict, init=False)
     failure: SinkFailure | None = field(default=None, init=False)
     _counts: Counter[str] = field(default_factory=Counter, init=False)
@@ -74,6 +78,7 @@ class Session:
             while not self.wind_down():
                 self._tick(TICK_MS)
             self._drain()
+            self._tell_periodic(time.monotonic())
         finally:
             self._close_sinks()
         return RunSummary(ended_by, time.monotonic() - started_s, dict(self._counts), dict(self._lost))
@@ -84,6 +89,14 @@ class Session:
             reason = self._end_reason()
             if reason is not None:
                 return reason
+            now_s = time.monotonic()
+            if self.periodic is not None and now_s >= self.periodic.due_s:
+                self._tell_periodic(now_s)
+
+    def _tell_periodic(self, now_s: float) -> None:
+        if self.periodic is not None:
+            event_type, frame = self.periodic.tell(now_s)
+            self._counts[event_type] += self._deliver(event_type, frame, is_own=True)
 
     def _end_reason(self) -> str | None:
         if self.failure is not None:
@@ -95,9 +108,12 @@ class Session:
         )
 
     def _wait_ms(self) -> int:
-        if self.deadline_s is None:
+        until_s = [self.deadline_s] if self.deadline_s is not None else []
+        if self.periodic is not None:
+            until_s.append(self.periodic.due_s)
+        if not until_s:
             return TICK_MS
-        return max(0, min(TICK_MS, round((self.deadline_s - time.monotonic()) * 1000)))
+        return max(0, min(TICK_MS, round((min(until_s) - time.monotonic()) * 1000)))
 
     def _tick(self, wait_ms: int) -> None:
         for source in self.sources:
@@ -121,17 +137,38 @@ class Session:
             self.has_seen_events |= not frame.is_empty()
             self._counts[event_type] += self._deliver(event_type, frame)
         self._counts = +self._counts
+        for table, frame in batches.totals.items():
+            self._measure(table, frame)
         if batches.losses:
-            for loss in batches.losses:
-                self._lost[loss.tracer, loss.where] += loss.count
-            self._deliver(LOSS, loss_frame(batches.losses))
+            self._lose(batches.losses)
 
-    def _deliver(self, event_type: str, frame: pl.DataFrame) -> int:
-        """Pass the rows through the stages to all sinks; returns how many are left for them."""
-        if event_type not in self.events or frame.is_empty():
+    def _lose(self, losses: Sequence[Loss]) -> None:
+        for loss in losses:
+            self._lost[loss.tracer, loss.where] += loss.count
+        for meter in self.meters:
+            meter.lose(losses)
+        self._deliver(LOSS, loss_frame(losses), is_own=True)
+
+    def _measure(self, event_type: str, frame: pl.DataFrame) -> None:
+        if not frame.is_empty():
+            for meter in self.meters:
+                meter.measure(event_type, frame)
+
+    def _deliver(self, event_type: str, frame: pl.DataFrame, *, is_own: bool = False) -> int:
+        """Pass the rows through the stages to all sinks; returns how many are left for them.
+
+        Those that `is_own`, which the run makes of what it has counted, are not counted again.
+        """
+        is_event = event_type in self.events
+        is_measured = any(event_type in meter.event_types for meter in self.meters)
+        if frame.is_empty() or not (is_event or is_measured):
             return 0
         for stage in self.stages:
             frame = stage(event_type, frame)
+        if not is_own:
+            self._measure(event_type, frame)
+        if not is_event:
+            return 0
         if not frame.is_empty():
             self._to_all_sinks(lambda sink: sink.write(event_type, frame))
         return frame.height
@@ -164,11 +201,9 @@ def loss_frame(losses: Sequence[Loss]) -> pl.DataFrame:
     import polars as pl  # noqa: PLC0415  heavy, and only runs need it
 
     now_ns = time.time_ns()
-    seconds, rest_ns = divmod(now_ns, 1_000_000_000)
-    written = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest_ns // 1000:06d}Z"
     return pl.DataFrame(
         {
-            "timestamp": [written] * len(losses),
+            "timestamp": [rfc3339(now_ns)] * len(losses),
             "timestamp_ns": [now_ns] * len(losses),
             "tracer": [loss.tracer for loss in losses],
             "where": [loss.where for loss in losses],

@@ -46,6 +46,8 @@ TRACERS: Final[dict[str, Tracer]] = {
 
 # Event types that every run can produce, whatever the tracer.
 COMMON_EVENTS: Final = ("loss",)
+# What `--metrics-only` tells instead of all others.
+SUMMARY: Final = "summary"
 
 
 def available_events(names: tuple[str, ...] | None = None) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.config.keys import keys
+from universal_tracer.config.listen import parse_listen
 from universal_tracer.config.outputs import OutputTarget, parse_output
 from universal_tracer.model.errors import ConfigError
 
@@ -14,12 +16,15 @@ if TYPE_CHECKING:
 
     from universal_tracer.config.tree import Config
 
+_SUMMARY: Final = "summary"
+
 
 def contradictions(config: Config, origins: Mapping[str, str]) -> list[str]:
     """All of them in words, each beginning with where the value came from."""
     return [
         *_outputs(config, origins),
         *_metrics_only(config, origins),
+        *_listen(config, origins),
     ]
 
 
@@ -51,8 +56,28 @@ def _outputs(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
 
 
 def _metrics_only(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
-    if config.output.metrics_only and config.output.files:
+    if not config.output.metrics_only:
+        return
+    if any(not target.is_stdout for target in _valid_targets(config)):
         yield _told(origins, "output.metrics_only", "there are no events for an output file to hold")
+    if config.record.directory is not None:
+        yield _told(origins, "output.metrics_only", "there are no events to record")
+    if any(event != _SUMMARY for event in config.output.events or ()):
+        yield _told(origins, "output.metrics_only", "there are no events but summary")
+
+
+def _valid_targets(config: Config) -> Iterator[OutputTarget]:
+    for text in config.output.files:
+        with suppress(ValueError):
+            yield parse_output(text)
+
+
+def _listen(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    if config.export.prometheus_endpoint is not None:
+        try:
+            parse_listen(config.export.prometheus_endpoint)
+        except ValueError as error:
+            yield _told(origins, "export.prometheus_endpoint", str(error))
 
 
 # Keys that this version reads and checks but cannot act on: with any other value than the default it would do
@@ -63,8 +88,6 @@ _ONLY_DEFAULT: Final = (
     "http_tracer.trace_header",
     "http_tracer.span_header",
     "output.where",
-    "output.metrics_only",
-    "export.prometheus_endpoint",
     "export.jaeger_endpoint",
     "export.otlp_endpoint",
     "record.directory",

@@ -12,6 +12,7 @@ _BUCKETS_PER_DOUBLING = 64
 _SHORTEST_MS = 0.001
 _LONGEST_MS = 1e9
 _FIRST_SERVER_ERROR = 500
+EXACT_LATENCIES = 100_000
 
 
 def has_failed() -> pl.Expr:
@@ -59,13 +60,52 @@ class LatencyHistogram:
 
 
 @dataclass(slots=True)
+class ExactLatencies:
+    """Keeps the latencies themselves (8 bytes each) up to `EXACT_LATENCIES`, buckets from then on."""
+
+    count: int = 0
+    max_ms: float = 0.0
+    _kept: list[pl.Series] = field(default_factory=list)
+    _buckets: LatencyHistogram | None = None
+
+    def add(self, latencies_ms: pl.Series) -> None:
+        """Nulls are left out."""
+        known = latencies_ms.drop_nulls()
+        if known.is_empty():
+            return
+        self.count += len(known)
+        self.max_ms = max(self.max_ms, float(known.max()))  # type: ignore[arg-type]
+        if self._buckets is not None:
+            self._buckets.add(known)
+            return
+        self._kept.append(known)
+        if self.count > EXACT_LATENCIES:
+            self._buckets = LatencyHistogram()
+            for kept in self._kept:
+                self._buckets.add(kept)
+            self._kept.clear()
+
+    def percentile(self, percent: float) -> float | None:
+        """The latency in ms below which `percent` of the requests are; between two of them, in proportion.
+
+        None where there are no requests. In buckets as `LatencyHistogram` has it.
+        """
+        if self._buckets is not None:
+            return self._buckets.percentile(percent)
+        if not self._kept:
+            return None
+        self._kept = [pl.concat(self._kept)]
+        return self._kept[0].quantile(percent / 100, "linear")
+
+
+@dataclass(slots=True)
 class RequestFigures:
     """Figures of `http` events. A request traced at both ends counts twice: once `served`, once `made`."""
 
     served: int = 0
     made: int = 0
     errors: int = 0
-    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    latency: LatencyHistogram | ExactLatencies = field(default_factory=LatencyHistogram)
 
     @property
     def requests(self) -> int:

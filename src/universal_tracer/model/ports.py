@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -45,12 +45,16 @@ class Batches:
     the run; for HTTP `operations` (socket operations of targets), `sockets` (connections that looked like
     HTTP), `not_http` (connections that did not), `requests` (begun) and `sampled_out` (of these). The source
     is complete up to `complete_until_ns` (Unix time).
+
+    `totals` are for metrics only: tables by the names that `pipeline.aggregate` knows, whose rows are no
+    events and pass no stage; counts in them are increments since the previous tick.
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     losses: Sequence[Loss] = ()
     hits: Mapping[str, int] = field(default_factory=dict)
     complete_until_ns: int = 0
+    totals: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -99,6 +103,31 @@ class Stage(Protocol):
 
     def __call__(self, event_type: str, frame: pl.DataFrame) -> pl.DataFrame:
         """Must not change `frame`; may drop rows and add columns."""
+
+
+class Meter(Protocol):
+    """Counts what was seen: before `--where`, and also what is not wanted as events."""
+
+    @property
+    def event_types(self) -> Collection[str]:
+        """The event types that it needs although nobody may want their events."""
+
+    def measure(self, event_type: str, frame: pl.DataFrame) -> None:
+        """Take rows that have passed all stages, or a table of `Batches.totals`; never an empty one."""
+
+    def lose(self, losses: Sequence[Loss]) -> None:
+        """Take losses."""
+
+
+class PeriodicMeter(Meter, Protocol):
+    """A meter that tells from time to time what it has counted."""
+
+    @property
+    def due_s(self) -> float:
+        """When it will tell next, in seconds of the monotonic clock."""
+
+    def tell(self, now_s: float) -> tuple[str, pl.DataFrame]:
+        """An event type and its rows, of what came since the last time; they pass the stages."""
 
 
 class Sink(Protocol):

@@ -64,6 +64,7 @@ def output_error(name: str, error: OSError) -> OutputError:
 
 def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
     from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.summary_lines import SummarySink  # noqa: PLC0415
     from universal_tracer.sinks.table import TableSink  # noqa: PLC0415
 
     # None where the tracer was started with standard output closed.
@@ -77,6 +78,8 @@ def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
             only_ascii = not encoding.lower().startswith("utf")
             style = Style(color=stdout.color and is_live, only_ascii=only_ascii)
             terminal = Terminal(descriptor, style, is_live)
+            if stdout.event_types == ("summary",):
+                return [SummarySink(STDOUT_NAME, terminal)]
             with_connections = "connection" in (stdout.event_types or ())
             return [TableSink(STDOUT_NAME, terminal, with_connections=with_connections)]
         case _:
