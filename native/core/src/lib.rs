@@ -22,3 +22,4 @@ pub mod settings;
 mod targets;
 pub mod trial;
 mod verifier_log;
+pub mod xdp;

@@ -47,6 +47,7 @@ mod repeats;
 mod request;
 mod response;
 mod route;
+mod start_line;
 mod trace_context;
 
 use ahash::RandomState;
@@ -59,6 +60,7 @@ use connection::{Connection, Phase, RECEIVED, SENT};
 use engine::Engine;
 use limits::IGNORED_IDLE_NS;
 pub use privacy::PrivacySettings;
+pub(crate) use start_line::{StartLine, StartLines};
 
 /// Threads whose names are remembered for records that come without.
 const REMEMBERED_THREADS: usize = 1024;

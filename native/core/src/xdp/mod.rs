@@ -1,0 +1,3 @@
+//! The XDP tracer: what packets, flows and interfaces show.
+
+pub mod payload;
