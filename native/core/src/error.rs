@@ -11,6 +11,8 @@ pub enum ErrorKind {
     Kernel,
     /// The process, cgroup or name to trace does not exist.
     Target,
+    /// What was asked for is wrong in itself.
+    Usage,
     /// Anything else.
     Failed,
 }
@@ -22,6 +24,7 @@ impl ErrorKind {
             Self::Privilege => "privilege",
             Self::Kernel => "kernel",
             Self::Target => "target",
+            Self::Usage => "usage",
             Self::Failed => "failed",
         }
     }

@@ -1,3 +1,4 @@
 //! The XDP tracer: what packets, flows and interfaces show.
 
+pub mod filter;
 pub mod payload;

@@ -2,4 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod expressions;
+mod filter;
+mod filter_in_kernel;
+mod frames;
+mod libpcap;
+mod machine;
 mod payload;
