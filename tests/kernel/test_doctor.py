@@ -29,7 +29,12 @@ Done = subprocess.CompletedProcess[str]
 
 def doctor(*arguments: str, before: tuple[str, ...] = ()) -> Done:
     """Run it with *arguments*, as the last words of the command *before*."""
-    command = [*before, str(need_tracer()), "doctor", *arguments]
+    return tracer("doctor", *arguments, before=before)
+
+
+def tracer(*arguments: str, before: tuple[str, ...] = ()) -> Done:
+    """Run the tracer, as the last words of the command *before*."""
+    command = [*before, str(need_tracer()), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, env=tracer_environment()
     )
@@ -104,6 +109,31 @@ def test_root_of_a_user_namespace_may_nothing() -> None:
     done = doctor("--json", before=before)
     assert done.returncode == 4
     assert "user namespace" in done.stderr
+
+
+def without_types() -> tuple[str, ...]:
+    """Return the command that runs another one where the kernel's types are not to be seen."""
+    script = 'mount -t tmpfs none /sys/kernel/btf && exec "$@"'
+    return (need_command("unshare"), "--mount", "sh", "-c", script, "sh")
+
+
+def test_a_kernel_without_types_is_told_by_all() -> None:
+    done = doctor("--json", before=without_types())
+    assert done.returncode == 5
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "cause", "hint"]
+    found = sections(done)
+    assert found["kernel"]["BTF"]["state"] == found["hooks"]["http"]["state"] == "missing"
+    for arguments in (("--dry-run",), ("--duration", "1s"), ("--duration", "1s", "--pid", "4194305")):
+        assert tracer("--tracer", "http", *arguments, before=without_types()).returncode == 5, arguments
+
+
+def test_a_dry_run_tries_and_leaves_nothing() -> None:
+    done = tracer("--tracer", "http", "--dry-run", "--pid", str(os.getpid()))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "by tp_btf" in done.stdout
+    assert "cost: " in done.stdout
+    assert tracer("--tracer", "http", "--dry-run", before=as_nobody()).returncode == 4
+    assert tracer("--tracer", "http", "--dry-run", "--pid", "4194305").returncode == 6
 
 
 def test_a_program_that_the_verifier_refuses_does_not_hide_the_others(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 SCENARIO is JSON: `rows` (rows per tick), `ticks` (ticks with rows), `lose` (events lost in the first tick),
 `hits`, `log` (a file for the calls that the source got), `tick_ms`, `stop_s` (how long stopping takes),
-`fails` (a call that raises), `cannot` (a tracer and its call that raises; there are two tracers then, `http`
-and `stack`), `privilege` (check for it, as `root` or as a `user`).
+`fails` (a call that raises, or `trial`), `cannot` (a tracer and its call that raises; there are two tracers
+then, `http` and `stack`), `privilege` (check for it, as `root` or as a `user`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from universal_tracer.cli.app import main
 from universal_tracer.cli.tracers import TRACERS
 from universal_tracer.model.errors import KernelError
 from universal_tracer.model.ports import Batches, Loss, PlannedHook
+from universal_tracer.model.trial import Table, Trial, TriedHook
 
 
 class FakeSource:
@@ -95,6 +96,13 @@ class FakeSource:
         self.log("close")
 
 
+def tried(scenario: dict[str, Any]) -> Trial:
+    hook = PlannedHook("http", "sock_send_length", "tp_btf", "the kernel has it", "0.1 us")
+    is_refused = scenario.get("fails") == "trial"
+    error = KernelError("cannot try", cause="the verifier says: no", hint="ask it") if is_refused else None
+    return Trial([TriedHook(hook, error)], [Table("events", "RingBuf", 4096, 8192, False)], ["handle_send"])
+
+
 def pretend(scenario: dict[str, Any]) -> None:
     live = types.ModuleType("universal_tracer.sources.live")
     live.open_http = lambda settings: FakeSource(settings, scenario)  # type: ignore[attr-defined]
@@ -104,10 +112,13 @@ def pretend(scenario: dict[str, Any]) -> None:
     TRACERS["http"] = http
     if "cannot" in scenario:
         TRACERS["stack"] = replace(http, name="stack", sees="stacks", opener=f"{live.__name__}:open_stack")
+    trial = types.ModuleType("universal_tracer.sources.trial")
+    trial.try_http = lambda settings: tried(scenario)  # type: ignore[attr-defined]
     sources = types.ModuleType("universal_tracer.sources")
     sources.live = live  # type: ignore[attr-defined]
     sys.modules["universal_tracer.sources"] = sources
     sys.modules["universal_tracer.sources.live"] = live
+    sys.modules["universal_tracer.sources.trial"] = trial
     if not scenario.get("privilege"):
         run_module.require_tracing = lambda command: None
     elif scenario["privilege"] == "user":

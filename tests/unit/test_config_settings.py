@@ -289,7 +289,7 @@ def test_sections_and_keys_are_the_documented_ones() -> None:
         *("http_tracer", "xdp_tracer", "stack_tracer", "privacy", "targets"),
         *("output", "export", "record", "limits", "run"),
     ]
-    assert len(keys()) == 67
+    assert len(keys()) == 68
 
 
 def read_back(file: Path, shown: Settings) -> Settings:

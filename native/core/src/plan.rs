@@ -5,6 +5,7 @@
 use libbpf_rs::btf::{Btf, types::Typedef};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::verifier_log;
 
 /// One hook, how it is reached, and what it is expected to cost.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +126,7 @@ pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
 /// # Errors
 /// [`ErrorKind::Kernel`] without BTF.
 pub(crate) fn survey_http() -> Result<Vec<(PlannedHook, Option<Error>)>> {
+    verifier_log::capture();
     let btf = Btf::from_vmlinux().map_err(|error| {
         Error::new(
             ErrorKind::Kernel,

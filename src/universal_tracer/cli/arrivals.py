@@ -31,11 +31,15 @@ _SHARE_OF_TIME: Final = 0.02
 
 def add_present(targets: Targets, source: Source) -> None:
     """Add everybody who is there by name, control group or container; whoever ends meanwhile is left out."""
-    present = {pid for name in targets.names for pid in pids_named(name)}
-    present |= {pid for name in targets.containers for pid in pids_in_container(name)}
-    _add_pids(source, present)
+    _add_pids(source, named_pids(targets))
     for group in targets.groups():
         _add_members(source, group)
+
+
+def named_pids(targets: Targets) -> set[int]:
+    """Who is there by name or container at the moment."""
+    present = {pid for name in targets.names for pid in pids_named(name)}
+    return present | {pid for name in targets.containers for pid in pids_in_container(name)}
 
 
 def _add_pids(source: Source, pids: set[int]) -> None:

@@ -13,7 +13,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from universal_tracer.cli.launch import NOT_STARTED, REPORT, Launch, become
+from universal_tracer.cli.launch import (
+    NOT_STARTED,
+    REPORT,
+    Launch,
+    become,
+    find_executable,
+    original_environment,
+)
 from universal_tracer.model.errors import TargetError
 
 if TYPE_CHECKING:
@@ -118,6 +125,14 @@ class TracedCommand:
             os.waitpid(self.pid, 0)
             self.status = NOT_STARTED
             raise _cannot_start(self._name, number)
+
+
+def require_startable(arguments: Sequence[str]) -> None:
+    """Raises TargetError where the command is not there or not executable; starts nothing."""
+    try:
+        find_executable(arguments[0], original_environment())
+    except OSError as error:
+        raise _cannot_start(arguments[0], error.errno or errno.EIO) from error
 
 
 def _cannot_start(name: str, number: int) -> TargetError:

@@ -153,6 +153,13 @@ FLAGS: Final = (
     Flag(
         ("--duration",), "output.duration", HOW, "stop after, such as 60s or 1m30s; default: Ctrl-C", "TIME"
     ),
+    Flag(
+        ("--dry-run",),
+        "run.dry_run",
+        HOW,
+        "say what would be attached, to whom and at what cost; attach nothing",
+        arity=Arity.SWITCH,
+    ),
     Flag(("--strict",), "run.strict", HOW, "exit with 3 when events were lost", arity=Arity.SWITCH),
     Flag(
         ("-q", "--quiet"),

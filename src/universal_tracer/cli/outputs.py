@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -106,6 +107,29 @@ def require_stdout(stdout: StandardOutput) -> None:
             cause="it is closed, or open for reading only",
             hint="--output http-events.json writes a file instead",
         )
+
+
+def require_writable(files: Sequence[OutputFile]) -> None:
+    """Raises OutputError where a run could not open one of the files; touches none of them."""
+    for file in files:
+        number = _obstacle(file)
+        if number:
+            from universal_tracer.sinks import output_error  # noqa: PLC0415  beside its only use
+
+            raise output_error(str(file.path), OSError(number, os.strerror(number)))
+
+
+def _obstacle(file: OutputFile) -> int:
+    """An errno, or 0 where nothing stands in the way."""
+    folder = file.path.parent
+    if file.create_directory and not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        return errno.ENOTDIR if folder.exists() else errno.ENOENT
+    if file.path.is_dir():
+        return errno.EISDIR
+    place = file.path if file.path.exists() else folder
+    return 0 if os.access(place, os.W_OK) else errno.EACCES
 
 
 def leave_terminal(stdout: StandardOutput) -> None:

@@ -24,6 +24,7 @@ from universal_tracer.cli.outputs import (
     require_stdout,
     standard_output,
 )
+from universal_tracer.cli.plan import all_that_can
 from universal_tracer.cli.preflight import imported, own_command, require_kernel
 from universal_tracer.cli.session import Session
 from universal_tracer.cli.signals import StopSignals
@@ -35,18 +36,14 @@ from universal_tracer.config.rules import require_available
 from universal_tracer.model.errors import (
     EventsLostError,
     ExitCode,
-    KernelError,
-    PrivilegeError,
-    TargetError,
 )
 from universal_tracer.system.privileges import require_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from universal_tracer.cli.session import EndCondition, EveryTick
     from universal_tracer.config.settings import Settings
-    from universal_tracer.model.errors import TracerError
     from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source
 
 # Batches are small and come one after the other: more threads would cost memory and gain nothing. Read once,
@@ -64,6 +61,9 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     files = output_files(settings, tracers)
     require_tracing([*own_command(), *sys.argv[1:]])
     require_kernel()
+    if settings.config.run.dry_run:
+        imported("universal_tracer.cli.dry_run:print_plan")(settings, tracers, events, files, command)
+        return ExitCode.OK
     with ExitStack() as stack:
         return _Run(settings, tracers, stack).execute(events, files, command)
 
@@ -95,7 +95,9 @@ class _Run:
         if arguments:
             self._hold_command(arguments, events_on_stdout=stdout.format != "none")
         self._signals.listen()
-        sources = self._all_that_can([partial(self._open, tracer) for tracer in self._tracers])
+        sources = all_that_can(
+            [partial(self._open, tracer) for tracer in self._tracers], self._settings, self._talk
+        )
         require_stdout(stdout)
         self._signals.before_immediate_end.append(partial(leave_terminal, stdout))
         sinks: list[Sink] = import_module("universal_tracer.sinks").open_sinks(files, stdout)
@@ -125,23 +127,9 @@ class _Run:
         self._stack.callback(source.close)
         return source
 
-    def _all_that_can(self, attempts: Sequence[Callable[[], Source]]) -> list[Source]:
-        """What succeeds; what fails is an error where tracers were named or none is left, else a warning."""
-        done: list[Source] = []
-        failures: list[TracerError] = []
-        for attempt in attempts:
-            try:
-                done.append(attempt())
-            except (PrivilegeError, KernelError, TargetError) as error:
-                failures.append(error)
-        if failures and (self._settings.config.run.tracers or not done):
-            raise failures[0]
-        for failure in failures:
-            self._talk.warn(f"left out: {failure}: {failure.cause}")
-        return done
-
     def _attach(self, sources: Sequence[Source]) -> list[Source]:
-        attached = self._all_that_can([partial(self._start, source) for source in sources])
+        attempts = [partial(self._start, source) for source in sources]
+        attached = all_that_can(attempts, self._settings, self._talk)
         absent = self._targets.absent()
         if absent:
             self._talk.warn(f"waiting for {listed(absent)}: named by the configuration, not there yet")

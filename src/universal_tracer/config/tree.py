@@ -276,6 +276,7 @@ class Run(Section, frozen=True):
     """How the command itself behaves."""
 
     tracers: Annotated[_Tracers | None, _doc("which tracers run; null: all that the machine allows")] = None
+    dry_run: Annotated[bool, _doc("say what would be attached, and attach nothing")] = False
     strict: Annotated[bool, _doc("exit with 3 when events were lost")] = False
     verbosity: Annotated[Literal["quiet", "normal", "verbose"], _doc("what is said on standard error")] = (
         "normal"
