@@ -8,7 +8,7 @@ class NativeError(Exception):
     """`args` are (what, cause, hint)."""
 
     args: tuple[str, str, str]
-    kind: Literal["privilege", "kernel", "target", "failed"]
+    kind: Literal["privilege", "kernel", "target", "usage", "failed"]
     log: list[str]
 
 class ArrowBatch:

@@ -215,6 +215,13 @@ def test_stdout_can_be_chosen_beside_a_file(tmp_path: Path, arguments: list[str]
     assert (tmp_path / "a.ndjson").read_text().splitlines() == lines
 
 
+def test_packets_need_a_tracer_that_captures_them() -> None:
+    for output in ("a.pcapng", "pcapng:-"):
+        done = run({}, "--tracer", "http", "--output", output)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: no packets come to '{output}'\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [

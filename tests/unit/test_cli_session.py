@@ -106,6 +106,30 @@ def test_every_batch_reaches_every_sink_the_last_one_too() -> None:
     assert source.waits[-1] == 0
 
 
+class KeptPackets(Kept):
+    """One that takes packets, too."""
+
+    def write_packets(self, blocks: Sequence[bytes]) -> None:
+        self._call("packets")
+        self.rows += [("packets", some) for some in blocks]
+
+
+def test_packets_go_past_the_events_to_those_who_take_them() -> None:
+    source = Scripted([Batches(packets=[b"a", b"b"])], rest=Batches(packets=[b"c"]))
+    events, packets = Kept(), KeptPackets()
+    summary = session(source, events, packets).run()
+    assert packets.rows == [("packets", b"a"), ("packets", b"b"), ("packets", b"c")]
+    assert events.rows == []
+    assert summary.events == {}
+
+
+def test_an_output_of_packets_that_fails_is_told() -> None:
+    source = Scripted([Batches(packets=[b"a"])])
+    run = session(source, KeptPackets(fails_in="packets"))
+    assert run.run().ended_by == "kept, which cannot be written"
+    assert run.failure is not None
+
+
 def test_losses_are_counted_by_place_and_become_rows() -> None:
     losses = [Loss("http", "ring_full", 3), Loss("http", "backlog", 2)]
     source = Scripted([Batches(losses=losses), Batches(losses=losses[:1])])

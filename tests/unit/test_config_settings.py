@@ -190,20 +190,28 @@ def test_two_flags_for_one_key_contradict_each_other() -> None:
     assert faults(flags=flags) == ["--quiet and --verbose: contradict each other; give one of them"]
 
 
+def test_an_output_of_packets_needs_their_capture() -> None:
+    flags = {
+        "output.files": [FlagValue("--output", ["a.pcapng"])],
+        "xdp_tracer.enable_packet_capture": [FlagValue("--config", False)],
+    }
+    assert faults(flags=flags) == ["--config: 'a.pcapng' is an output for packets"]
+
+
 @pytest.mark.parametrize(
     ("output", "fault"),
     [
         (["a.json", "./a.json"], "--output: the same output is named twice: './a.json'"),
         (["ndjson:-", "json:-"], "--output: the same output is named twice: 'json:-'"),
-        (["csvv:x"], "--output: 'csvv' is no format; known: json, ndjson"),
-        (["jsn:x"], "--output: 'jsn' is no format (did you mean 'json'?); known: json, ndjson"),
+        (["csvv:x"], "--output: 'csvv' is no format; known: json, ndjson, pcapng"),
+        (["jsn:x"], "--output: 'jsn' is no format (did you mean 'json'?); known: json, ndjson, pcapng"),
         (["json:"], "--output: 'json:' names no file; write json:PATH"),
         (["-"], "--output: '-' needs a format, such as ndjson:-"),
         (["/tmp"], "--output: '/tmp' is a directory; write /tmp/ to have the files named for you"),
         (
             ["events.txt"],
             (
-                "--output: 'events.txt' has no suffix that names a format (.json, .ndjson); "
+                "--output: 'events.txt' has no suffix that names a format (.json, .ndjson, .pcapng); "
                 "write FORMAT:PATH or DIR/"
             ),
         ),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from universal_tracer.model.ports import Sink
 
-PAGE = file_end._PAGE
+PAGE = file_end.PAGE
 NO_STDOUT = StandardOutput("none", is_terminal=False, color=False)
 
 

@@ -9,7 +9,7 @@ create_exception!(
     universal_tracer._native,
     NativeError,
     PyException,
-    "An error of the native core: args are (what, cause, hint), `kind` is privilege, kernel, target or failed, `log` has what the kernel said in full."
+    "An error of the native core: args are (what, cause, hint), `kind` is privilege, kernel, target, usage or failed, `log` has what the kernel said in full."
 );
 
 /// The exception that carries the core's error.

@@ -6,9 +6,11 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.tracers import COMMON_EVENTS, SUMMARY, available_events
+from universal_tracer.config.outputs import PACKETS
 from universal_tracer.config.rules import output_targets
 from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import OutputError, UsageError
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _STDOUT: Final = 1
+_CAPTURING: Final = "xdp"
 _ERASE_BELOW: Final = b"\r\x1b[J"
 
 
@@ -48,8 +51,10 @@ def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, .
 def output_files(settings: Settings, tracers: Sequence[Tracer]) -> list[OutputFile]:
     """The files of `--output`, those of a directory named after the tracers that run; opens nothing.
 
-    Raises UsageError where a directory's file is named once more.
+    Raises UsageError where a directory's file is named once more, and where an output is for packets and
+    nothing captures any.
     """
+    _require_packets(settings, tracers)
     found = [
         file
         for target in output_targets(settings.config)
@@ -67,6 +72,24 @@ def output_files(settings: Settings, tracers: Sequence[Tracer]) -> list[OutputFi
             )
         seen.add(place)
     return found
+
+
+def _require_packets(settings: Settings, tracers: Sequence[Tracer]) -> None:
+    for target in output_targets(settings.config):
+        if target.format != PACKETS:
+            continue
+        if _CAPTURING not in [tracer.name for tracer in tracers]:
+            raise UsageError(
+                f"no packets come to {target.text!r}",
+                cause=f"only the {_CAPTURING} tracer captures packets, and it does not run",
+                hint=f"universal-tracer --tracer {_CAPTURING} --output {quote(target.text)}",
+            )
+        if target.is_stdout and os.isatty(_STDOUT):
+            raise UsageError(
+                "packets are not for a terminal",
+                cause="pcapng is no text",
+                hint=f"universal-tracer --tracer {_CAPTURING} --output {PACKETS}:- | tshark -r -",
+            )
 
 
 def _files_of(target: OutputTarget, tracers: Sequence[Tracer]) -> Iterator[OutputFile]:

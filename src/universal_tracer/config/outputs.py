@@ -9,10 +9,12 @@ from typing import Final
 from universal_tracer.config.suggest import did_you_mean
 
 # Formats that can be written, by the suffix that names them; the longest suffix decides.
-FORMAT_OF_SUFFIX: Final = {".json": "json", ".ndjson": "ndjson"}
+FORMAT_OF_SUFFIX: Final = {".json": "json", ".ndjson": "ndjson", ".pcapng": "pcapng"}
 FORMATS: Final = tuple(sorted(set(FORMAT_OF_SUFFIX.values())))
 STDOUT_FORMATS: Final = ("table", "json", "ndjson", "none")
 STDOUT_PATH: Final = "-"
+PACKETS: Final = "pcapng"
+"""The format of packets; all others hold events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def _named(text: str, name: str, path: str) -> OutputTarget:
 def _unknown_format(text: str, prefix: str | None) -> str:
     suffixes = ", ".join(FORMAT_OF_SUFFIX)
     if text == STDOUT_PATH:
-        return f"'-' needs a format, such as {FORMATS[-1]}:-"
+        return f"'-' needs a format, such as {STDOUT_FORMATS[2]}:-"
     if prefix is not None and prefix.isalnum():
         return f"{prefix!r} is no format{did_you_mean(prefix, FORMATS)}; known: {', '.join(FORMATS)}"
     if Path(text).is_dir():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from universal_tracer.config.keys import keys
 from universal_tracer.config.listen import parse_listen
-from universal_tracer.config.outputs import OutputTarget, parse_output
+from universal_tracer.config.outputs import PACKETS, OutputTarget, parse_output
 from universal_tracer.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def contradictions(config: Config, origins: Mapping[str, str]) -> list[str]:
     """All of them in words, each beginning with where the value came from."""
     return [
         *_outputs(config, origins),
+        *_packets(config, origins),
         *_metrics_only(config, origins),
         *_listen(config, origins),
     ]
@@ -53,6 +54,13 @@ def _outputs(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
             message = f"{text!r} and {config.output.format!r} both write to standard output"
             yield _told(origins, "output.files", message)
         seen.add(place)
+
+
+def _packets(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    files = [target.text for target in _valid_targets(config) if target.format == PACKETS]
+    if files and not config.xdp_tracer.enable_packet_capture:
+        message = f"{files[0]!r} is an output for packets"
+        yield _told(origins, "xdp_tracer.enable_packet_capture", message)
 
 
 def _metrics_only(config: Config, origins: Mapping[str, str]) -> Iterator[str]:

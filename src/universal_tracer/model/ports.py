@@ -8,7 +8,7 @@ Nothing here loads polars: the command line imports this before it knows whether
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -48,6 +48,8 @@ class Batches:
 
     `totals` are for metrics only: tables by the names that `pipeline.aggregate` knows, whose rows are no
     events and pass no stage; counts in them are increments since the previous tick.
+
+    `packets` are blocks of pcapng for every `PacketSink`, a number of whole ones in each item.
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class Batches:
     hits: Mapping[str, int] = field(default_factory=dict)
     complete_until_ns: int = 0
     totals: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    packets: Sequence[bytes] = ()
 
 
 class Source(Protocol):
@@ -145,6 +148,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish the output. Idempotent."""
+
+
+@runtime_checkable
+class PacketSink(Sink, Protocol):
+    """An output that takes packets, too."""
+
+    def write_packets(self, blocks: Sequence[bytes]) -> None:
+        """Take blocks of pcapng, in the order of the capture; the first one begins a section."""
 
 
 @dataclass(frozen=True, slots=True)

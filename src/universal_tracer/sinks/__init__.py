@@ -3,6 +3,7 @@
     ndjson      JSON, one object a line: files, pipes, standard output
     json_array  a JSON array in a file that can be read at any time
     table       a live table on a terminal
+    pcapng      packets, byte by byte
 
 No format knows another one. The modules load polars, hence the imports within functions.
 """
@@ -64,6 +65,7 @@ def output_error(name: str, error: OSError) -> OutputError:
 
 def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
     from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.pcapng import PcapngSink  # noqa: PLC0415
     from universal_tracer.sinks.summary_lines import SummarySink  # noqa: PLC0415
     from universal_tracer.sinks.table import TableSink  # noqa: PLC0415
 
@@ -82,6 +84,8 @@ def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
                 return [SummarySink(STDOUT_NAME, terminal)]
             with_connections = "connection" in (stdout.event_types or ())
             return [TableSink(STDOUT_NAME, terminal, with_connections=with_connections)]
+        case "pcapng":
+            return [PcapngSink(STDOUT_NAME, descriptor)]
         case _:
             return [NdjsonSink(STDOUT_NAME, descriptor)]
 
@@ -97,12 +101,13 @@ def _open(file: OutputFile) -> Sink:
 def _sink(format_name: str, path: Path) -> Sink:
     from universal_tracer.sinks.json_array import JsonSink  # noqa: PLC0415  loads polars
     from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415
+    from universal_tracer.sinks.pcapng import PcapngSink  # noqa: PLC0415
 
     descriptor = open_for_writing(path)
     # An array needs a file in which one can go back; pipes and devices get lines as standard output does.
     if format_name == "json" and is_regular(descriptor):
         return JsonSink(str(path), descriptor)
-    return NdjsonSink(str(path), descriptor)
+    return PcapngSink(str(path), descriptor) if format_name == "pcapng" else NdjsonSink(str(path), descriptor)
 
 
 def _close(sinks: list[Sink]) -> None:

@@ -6,7 +6,7 @@ code.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from universal_tracer.model.ports import Source
+
+
+# The batch that holds no events but packets.
+_CAPTURE: Final = "capture"
 
 
 def open_http(settings: Mapping[str, object]) -> Source:
@@ -71,7 +75,8 @@ class LiveSource:
         with told_errors():
             tick = self._session.tick(wait_ms)
         return Batches(
-            frames={name: _frame(batch) for name, batch in tick.frames.items()},
+            frames={name: _frame(batch) for name, batch in tick.frames.items() if name != _CAPTURE},
+            packets=_frame(tick.frames[_CAPTURE])["blocks"].to_list() if _CAPTURE in tick.frames else (),
             losses=[Loss(self.tracer, where, count) for where, count in tick.losses],
             hits=tick.hits,
             complete_until_ns=tick.complete_until_ns,

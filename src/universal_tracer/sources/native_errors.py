@@ -12,6 +12,7 @@ from universal_tracer.model.errors import (
     RunFailedError,
     TargetError,
     TracerError,
+    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _ERRORS: Final[Mapping[str, type[TracerError]]] = {
     "privilege": PrivilegeError,
     "kernel": KernelError,
     "target": TargetError,
+    "usage": UsageError,
     "failed": RunFailedError,
 }
 

@@ -1,8 +1,8 @@
 """Replacing the end of a file in one step: a process that is killed leaves the old end or the new one.
 
 SIGKILL stops a `write` between two pages of the file. It does not stop a read from a memory file, and that
-can go straight into a mapping of the file. So blanks are written behind the end, where any part of them does
-no harm; then the whole new end is read over the old one and the blanks.
+can go straight into a mapping of the file. So a filling (blanks, for text) is written behind the end, where
+any part of it does no harm; then the whole new end is read over the old one and the filling.
 """
 
 from __future__ import annotations
@@ -13,22 +13,33 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     Parts = Sequence[bytes | memoryview]
+    Filling = Callable[[int, int], Iterator[bytes]]
 
-_PAGE = mmap.ALLOCATIONGRANULARITY
+PAGE = mmap.ALLOCATIONGRANULARITY
+"""A `write` that stays between two multiples of it cannot be stopped half way."""
+
+
+def blanks(start: int, size: int) -> Iterator[bytes]:  # noqa: ARG001  other fillings depend on the place
+    """The filling of text."""
+    yield b" " * size
 
 
 class FileEnd:
-    """The end of a regular file to whose readers blanks at the end mean nothing.
+    """The end of a regular file to whose readers the filling at the end means nothing.
+
+    `filling` gives, for a place and a size, the pieces to write there one after the other; the file must be
+    valid after each of them, and after a part of one that is longer than what is left of its page.
 
     Where the file system cannot map files, ends of more than a page are written as far as the kernel gets.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, filling: Filling = blanks) -> None:
         """The file must not be empty; `descriptor` stays the caller's. Raises OSError."""
         self._descriptor = descriptor
+        self._filling = filling
         self._staging = os.memfd_create("file-end", os.MFD_CLOEXEC)
         self._mappable = _reopen_for_mapping(descriptor)
 
@@ -39,10 +50,10 @@ class FileEnd:
         """
         size = sum(map(len, parts))
         try:
-            if self._mappable is None or start // _PAGE == (start + size - 1) // _PAGE:
+            if self._mappable is None or start // PAGE == (start + size - 1) // PAGE:
                 _write_at(self._descriptor, parts, start)
             else:
-                _write_at(self._descriptor, (b" " * (size - len(old)),), start + len(old))
+                self._fill(start + len(old), size - len(old))
                 self._read_over(self._mappable, parts, start)
         except OSError:
             self._restore(start, old)
@@ -56,10 +67,15 @@ class FileEnd:
                     os.close(descriptor)
         self._staging, self._mappable = -1, None
 
+    def _fill(self, start: int, size: int) -> None:
+        for piece in self._filling(start, size):
+            _write_at(self._descriptor, (piece,), start)
+            start += len(piece)
+
     def _read_over(self, mappable: int, parts: Parts, start: int) -> None:
         _write_at(self._staging, parts, 0)
         size = sum(map(len, parts))
-        page = start - start % _PAGE
+        page = start - start % PAGE
         with mmap.mmap(mappable, start + size - page, offset=page) as pages, memoryview(pages) as view:
             done = 0
             while done < size:

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod capture;
 mod expressions;
 mod filter;
 mod filter_in_kernel;
