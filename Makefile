@@ -13,8 +13,9 @@ $(V).SILENT:
 ARCH := $(subst aarch64,arm64,$(subst x86_64,x86,$(if $(ARCH),$(ARCH),$(shell uname -m))))
 # Processes that run tests; most of them wait for something, so a few more than CPUs are fine.
 WORKERS ?= 4
-# More arguments for pytest.
+# More arguments for pytest, and for the kernels' matrix.
 PYTEST_ARGS ?=
+VM_ARGS ?=
 
 # --- places ----------------------------------------------------------------------------------------------------------
 
@@ -66,7 +67,7 @@ demo: build ## trace a small system on loopback for some seconds and show its re
 	scripts/demo
 
 ##@ Develop
-.PHONY: test test-unit test-kernel test-e2e lint lint-python lint-native lint-scripts fmt bench
+.PHONY: test test-unit test-kernel test-e2e test-vm lint lint-python lint-native lint-scripts fmt bench
 
 test: lint test-native ## everything: lints, Rust tests, Python tests (root, for the kernel's part)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
@@ -82,6 +83,10 @@ test-kernel: setup ## the tests that load programs into the kernel
 
 test-e2e: setup ## the tests against real servers and clients
 	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
+
+test-vm: setup ## other kernels under QEMU: what is marked vm (VM_ARGS='--kernel 5.10 --jobs 1' for less)
+	scripts/install-packages vm
+	PYTHONPATH=tests $(BIN)/python -m vm.matrix $(VM_ARGS)
 
 lint: lint-python lint-native lint-scripts ## all checks that run nothing: ruff, mypy, imports, clippy, rustfmt, shellcheck
 

@@ -315,8 +315,8 @@ int BPF_PROG(handle_send, struct sock *sk, int result, int flags)
 	return 0;
 }
 
-SEC("tp_btf/io_uring_complete")
-int BPF_PROG(handle_uring_complete, struct io_ring_ctx *ring, void *request, struct io_uring_cqe *completion)
+/* The record that the socket's hook left for `request` (struct io_kiocb), whose buffer is known now. */
+static __always_inline void finish_uring_operation(void *request, __s32 result)
 {
 	struct uring_key key = {.tid = (__u32)bpf_get_current_pid_tgid()};
 	struct scratch *scratch = get_scratch(SCRATCH_URING);
@@ -325,8 +325,8 @@ int BPF_PROG(handle_uring_complete, struct io_ring_ctx *ring, void *request, str
 	struct user_buffer buffer = {};
 	__u32 captured = 0;
 
-	if (!request || !scratch || completion->res <= 0)
-		return 0;
+	if (!request || !scratch || result <= 0)
+		return;
 	key.sock = (__u64)sock_of_file(BPF_CORE_READ(kiocb, file));
 	waiting = bpf_map_lookup_elem(&uring_operations, &key);
 	if (!waiting) {
@@ -334,16 +334,30 @@ int BPF_PROG(handle_uring_complete, struct io_ring_ctx *ring, void *request, str
 		waiting = bpf_map_lookup_elem(&uring_operations, &key);
 	}
 	if (!waiting)
-		return 0;
+		return;
 	scratch->record = waiting->record;
 	/* a completion of several operations at once begins elsewhere in the buffer: its bytes stay unknown */
-	if ((__u32)completion->res == waiting->record.length && find_uring_buffer(kiocb, &buffer))
+	if ((__u32)result == waiting->record.length && find_uring_buffer(kiocb, &buffer))
 		captured = copy_user_buffer(scratch->data, waiting->want, &buffer);
 	if (!captured)
 		count_loss(LOSS_READ_FAULT);
 	if (emit(scratch, captured))
 		count_loss(LOSS_RECORDS);
 	bpf_map_delete_elem(&uring_operations, &key);
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(handle_uring_complete, struct io_ring_ctx *ring, void *request, struct io_uring_cqe *completion)
+{
+	finish_uring_operation(request, completion->res);
+	return 0;
+}
+
+/* The same before the tracepoint handed over the completion itself. */
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(handle_uring_result, struct io_ring_ctx *ring, void *request, __u64 user_data, int result)
+{
+	finish_uring_operation(request, result);
 	return 0;
 }
 

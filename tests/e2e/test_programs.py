@@ -112,6 +112,7 @@ def assert_same_connections(events: Sequence[Event]) -> None:
             assert client[column] == server[column], column
 
 
+@pytest.mark.vm
 @pytest.mark.xdist_group("programs-nginx")
 def test_python_m_http_server(traced: Traced) -> None:
     service = programs.start_plain_python(traced.tree)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("sockets")]
+pytestmark = [pytest.mark.e2e, pytest.mark.vm, pytest.mark.xdist_group("sockets")]
 
 SENDING_CALLS = ("write", "send", "writev", "sendmsg", "sendmmsg")
 RECEIVING_CALLS = ("read", "recv", "recvfrom", "recvmsg", "readv", "recvmmsg")

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from harness.capability import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 HERE = Path(__file__).resolve().parent
 APPS = HERE / "apps"
-READY_SECONDS = 20.0
+READY_SECONDS = 20.0 * PATIENCE
 FIRST_TEST_PORT = 21_000
 TEST_PORTS_PER_WORKER = 1_000
 

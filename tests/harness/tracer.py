@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.capability import need_command, need_tracer
+from harness.capability import PATIENCE, need_command, need_tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 
-START_SECONDS = 30.0
+START_SECONDS = 30.0 * PATIENCE
 # The contract flushes every second; the rest is room for a machine that other tests load.
-EVENT_SECONDS = 15.0
-END_SECONDS = 30.0
+EVENT_SECONDS = 15.0 * PATIENCE
+END_SECONDS = 30.0 * PATIENCE
 
 
 class TracerError(AssertionError):

@@ -143,6 +143,7 @@ def in_turn(connection: Connection, count: int) -> None:
     connection.server.peer.finish()
 
 
+@pytest.mark.vm
 def test_the_plan_names_every_hook() -> None:
     session = native().HttpSession(settings_for(os.getpid()))
     try:
@@ -155,6 +156,7 @@ def test_the_plan_names_every_hook() -> None:
         assert all(hook.values()), hook
 
 
+@pytest.mark.vm
 def test_planning_attaches_nothing() -> None:
     before = kernel_objects_of(os.getpid())["link"]
     session = native().HttpSession(settings_for(os.getpid()))
@@ -163,6 +165,7 @@ def test_planning_attaches_nothing() -> None:
     session.close()
 
 
+@pytest.mark.vm
 def test_it_attaches_and_lets_go(ends: tuple[Peer, Peer]) -> None:
     before = kernel_objects_of(os.getpid())
     with session_on(ends[0].pid):
@@ -177,6 +180,7 @@ def test_it_attaches_and_lets_go(ends: tuple[Peer, Peer]) -> None:
     wait_until(gone, "the kernel to let go")
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("traced", ["client", "server"])
 def test_known_work_gives_known_events(ends: tuple[Peer, Peer], traced: str) -> None:
     client, server = ends
@@ -194,6 +198,7 @@ def test_known_work_gives_known_events(ends: tuple[Peer, Peer], traced: str) -> 
         assert seen.connection[-1]["requests"] == PRIME
 
 
+@pytest.mark.vm
 def test_events_come_within_a_tick_or_two(ends: tuple[Peer, Peer]) -> None:
     client, server = ends
     with session_on(client.pid, server.pid) as (session, seen):
@@ -234,6 +239,7 @@ def test_what_a_small_ring_cannot_hold_is_counted(
     assert {event["error"] for event in seen.http} <= {None, "truncated"}
 
 
+@pytest.mark.vm
 def test_a_target_that_is_added_later(ends: tuple[Peer, Peer]) -> None:
     client, server = ends
     with session_on(server.pid) as (session, seen):
@@ -247,6 +253,7 @@ def test_a_target_that_is_added_later(ends: tuple[Peer, Peer]) -> None:
     assert told == [("/one", "server"), ("/two", "client"), ("/two", "server")]
 
 
+@pytest.mark.vm
 def test_targets_that_have_ended_are_no_longer_live(tmp_path: Path) -> None:
     with ProcessTree(tmp_path) as tree:
         brief = tree.spawn(["/bin/sleep", "60"])
@@ -256,6 +263,7 @@ def test_targets_that_have_ended_are_no_longer_live(tmp_path: Path) -> None:
             wait_until(lambda: session.live_targets() == [] or None, "the target's end to be seen")
 
 
+@pytest.mark.vm
 def test_a_dead_target_is_named(tmp_path: Path) -> None:
     with ProcessTree(tmp_path) as tree:
         gone = tree.spawn(["/bin/true"])
@@ -268,6 +276,7 @@ def test_a_dead_target_is_named(tmp_path: Path) -> None:
     assert len(caught.value.args) == 3
 
 
+@pytest.mark.vm
 def test_table_entries_go_with_their_connections(ends: tuple[Peer, Peer]) -> None:
     """More connections than the smallest table holds, one after the other: none is left behind in it."""
     client, server = ends

@@ -10,6 +10,7 @@ pub mod columns;
 pub mod decode;
 mod drain;
 pub mod error;
+mod kernel_types;
 mod layout;
 pub mod leftovers;
 pub mod local_addresses;

@@ -2,10 +2,8 @@
 //!
 //! `doctor` and `--dry-run` print the plan, a run executes it.
 
-use libbpf_rs::btf::{Btf, types::Typedef};
-
 use crate::error::{Error, ErrorKind, Result};
-use crate::verifier_log;
+use crate::kernel_types::KernelTypes;
 
 /// One hook, how it is reached, and what it is expected to cost.
 #[derive(Clone, Copy, Debug)]
@@ -126,22 +124,25 @@ pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
 /// # Errors
 /// [`ErrorKind::Kernel`] without BTF.
 pub(crate) fn survey_http() -> Result<Vec<(PlannedHook, Option<Error>)>> {
-    verifier_log::capture();
-    let btf = Btf::from_vmlinux().map_err(|error| {
-        Error::new(
-            ErrorKind::Kernel,
-            "this kernel describes no types of its own (BTF)",
-            format!("/sys/kernel/btf/vmlinux: {error}"),
-            "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (the standard kernels of the distributions since 2020)",
-        )
-    })?;
-    let surveyed = |hook: PlannedHook| (hook, missing_tracepoint(&btf, hook.hook));
+    let types = KernelTypes::read()?;
+    let surveyed = |hook| (fit(&types, hook), missing_tracepoint(&types, hook.hook));
     Ok(HTTP_HOOKS.into_iter().map(surveyed).collect())
 }
 
-fn missing_tracepoint(btf: &Btf<'_>, hook: &str) -> Option<Error> {
-    let found = btf.type_by_name::<Typedef<'_>>(&format!("btf_trace_{hook}"));
-    found.is_none().then(|| {
+/// Takes the program that reads what this kernel's tracepoint hands over.
+fn fit(types: &KernelTypes, hook: PlannedHook) -> PlannedHook {
+    let gives_completion = || types.hands_over(hook.hook, 2, "io_uring_cqe");
+    if hook.hook == "io_uring_complete" && !gives_completion() {
+        return PlannedHook {
+            program: "handle_uring_result",
+            ..hook
+        };
+    }
+    hook
+}
+
+fn missing_tracepoint(types: &KernelTypes, hook: &str) -> Option<Error> {
+    (!types.has_tracepoint(hook)).then(|| {
         Error::new(
             ErrorKind::Kernel,
             format!("this kernel has no tracepoint {hook}"),
