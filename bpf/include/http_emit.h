@@ -15,16 +15,18 @@ static __always_inline __u64 ring_used(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 }
 
-/* The reader drains by time; it is woken only past half of the ring, which requests and large records look at. */
+/* The reader drains by time; it is woken only past half of the ring, which judge() and large records look at. */
 static __always_inline long emit(struct scratch *scratch, __u32 captured)
 {
-	bool looks = captured > LARGE_RECORD || (scratch->record.flags & RECORD_START);
+	bool wake = scratch->record.flags & RECORD_WAKE;
 
 	if (captured > CAPTURE_LIMIT)
 		captured = CAPTURE_LIMIT;
+	if (captured > LARGE_RECORD)
+		wake = ring_passed(ring_used(), 2);
 	scratch->record.captured = captured;
 	return bpf_ringbuf_output(&events, &scratch->record, sizeof(struct record) + captured,
-				  looks && ring_passed(ring_used(), 2) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+				  wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline struct scratch *get_scratch(__u32 slot)

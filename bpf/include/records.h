@@ -25,6 +25,7 @@ enum record_flag {
 	RECORD_SKIPPED = 1 << 5,  /* an exchange was sampled out since the last record */
 	RECORD_CLIENT = 1 << 6,   /* OPEN: the handshake was seen and this side began it */
 	RECORD_SERVER = 1 << 7,   /* OPEN: the handshake was seen and the peer began it */
+	RECORD_WAKE = 1 << 8,     /* the ring was more than half full: the kernel wakes the reader */
 };
 
 #define COMM_LENGTH 16

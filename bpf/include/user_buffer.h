@@ -130,7 +130,7 @@ static __always_inline bool find_user_buffer(struct task_struct *task, __u32 len
 	}
 }
 
-/* One step of copy_user_buffer() over an array of ranges. */
+/* Copies of an array of ranges as much as is wanted, behind what was copied before; false: that was all. */
 struct gathering {
 	char *to;
 	struct user_iovec ranges[MAX_IOVECS];
@@ -138,25 +138,26 @@ struct gathering {
 	__u32 done;
 };
 
-static long gather_step(__u32 index, struct gathering *gathering)
+static __always_inline bool gather_range(struct gathering *gathering, const struct user_iovec *range)
 {
-	__u32 done = gathering->done, piece;
-	struct user_iovec *range;
+	__u32 done = gathering->done, piece = gathering->want - done;
 
-	if (done >= gathering->want || done >= CAPTURE_LIMIT || index >= MAX_IOVECS)
-		return 1;
-	range = &gathering->ranges[index];
-	piece = gathering->want - done;
 	if (range->length < piece)
 		piece = range->length;
-	if (piece > CAPTURE_LIMIT)
-		return 1;
+	if (done >= CAPTURE_LIMIT || piece > CAPTURE_LIMIT)
+		return false;
 	if (piece && bpf_probe_read_user(gathering->to + done, piece, (void *)range->base))
-		return 1;
+		return false;
 	gathering->done = done + piece;
-	return 0;
+	return gathering->done < gathering->want;
 }
 
+static long gather_step(__u32 index, struct gathering *gathering)
+{
+	return index >= MAX_IOVECS || !gather_range(gathering, &gathering->ranges[index]);
+}
+
+/* Most arrays have one or two ranges, a head and a body: no loop for these. */
 static __always_inline __u32 gather(char *to, __u32 want, const struct user_buffer *buffer)
 {
 	__u32 count = buffer->iovec_count < MAX_IOVECS ? buffer->iovec_count : MAX_IOVECS;
@@ -167,7 +168,10 @@ static __always_inline __u32 gather(char *to, __u32 want, const struct user_buff
 	gathering.done = 0;
 	if (bpf_probe_read_user(gathering.ranges, count * sizeof(struct user_iovec), (void *)buffer->iovecs))
 		return 0;
-	bpf_loop(count, gather_step, &gathering, 0);
+	if (count > 2)
+		bpf_loop(count, gather_step, &gathering, 0);
+	else if (count && gather_range(&gathering, &gathering.ranges[0]) && count > 1)
+		gather_range(&gathering, &gathering.ranges[1]);
 	return gathering.done;
 }
 

@@ -106,6 +106,7 @@ pub mod flag {
     pub const SKIPPED: u16 = 1 << 5;
     pub const CLIENT: u16 = 1 << 6;
     pub const SERVER: u16 = 1 << 7;
+    pub const WAKE: u16 = 1 << 8;
 }
 
 /// `AF_UNIX`, `AF_INET`, `AF_INET6`.
