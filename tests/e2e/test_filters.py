@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -194,6 +195,28 @@ def test_sampling_leaves_out_whole_requests(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("probability", "share"), [(0.0, 0), (1.0, 2)])
 def test_sampling_of_nothing_and_of_all(tmp_path: Path, probability: float, share: int) -> None:
     assert len(sampled_run(tmp_path, probability)) == share * REQUESTS_TO_SAMPLE
+
+
+def test_where_keeps_what_meets_it(tmp_path: Path) -> None:
+    """In every output alike, and counted after it."""
+    word, file = unique(), tmp_path / "kept.ndjson"
+    with (
+        peers(tmp_path, 2) as (tree, (client, server)),
+        Tracer(
+            *("--tracer", "http", "--pid", tree.pid, "--output", file),
+            *("--where", f"role = 'server' AND path LIKE '/{word}%' AND peer.port > 0"),
+        ) as tracer,
+    ):
+        assert f" where role = 'server' AND path LIKE '/{word}%'" in tracer.stderr
+        exchange(connect(client, server), f"other-{word}")
+        exchange(connect(client, server), word)
+        tracer.wait_for(lambda event: holds(word, event))
+        run = tracer.stop()
+    assert run.exit_code == 0, run
+    assert [(event["type"], event["role"], event["path"]) for event in run.events] == [
+        ("http", "server", f"/{word}")
+    ]
+    assert [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] == run.events
 
 
 def test_where_and_events_choose(tmp_path: Path) -> None:

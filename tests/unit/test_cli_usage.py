@@ -157,12 +157,12 @@ def test_a_configuration_that_asks_for_too_much_is_refused(
 ) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(
-        "output:\n  where: status > 1\nlimits: {cpu_percent: 5}\nrun: {tracers: [http, stack]}\n"
+        "export:\n  otlp_endpoint: http://h:1\nlimits: {cpu_percent: 5}\nrun: {tracers: [http, stack]}\n"
         "http_tracer: {protocols: [https]}\n"
     )
     assert run_command_line(["--config", str(file)]) == 2
     assert three_lines(capsys)[1:] == [
-        f"{file}:2: output.where: this version cannot do that yet",
+        f"{file}:2: export.otlp_endpoint: this version cannot do that yet",
         f"{file}:3: limits.cpu_percent: this version cannot do that yet",
         f"{file}:5: http_tracer.protocols: this version looks for http only",
         f"{file}:4: run.tracers: this version has no stack tracer yet",

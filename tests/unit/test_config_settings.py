@@ -93,7 +93,7 @@ limits: {memory: 1MB}
             "not the text 'samplng' (did you mean 'sampling'?)"
         ),
         "12: stack_tracer.filter: unknown key (did you mean 'xdp_tracer.filter'?)",
-        "13: output.where: must be text or null, not 5",
+        "13: output.where: must be an SQL condition of at most 8192 characters or null, not 5",
         "14: limits.memory: must be from 64MB to 1TB, not 1MB",
         f"UT_OUTPUT__INTERVAL: must be {duration}, from 100ms to 24h, not 1",
         "--strict: must be true or false, not 5",

@@ -26,7 +26,13 @@ def check(file: Path) -> None:
     """Say whether FILE is a valid configuration; all faults at once."""
     from universal_tracer.config.settings import load_settings  # noqa: PLC0415  --help does without the tree
 
-    load_settings(file)
+    settings = load_settings(file)
+    if settings.config.output.where is not None:
+        from universal_tracer.cli.outputs import condition  # noqa: PLC0415  loads polars
+        from universal_tracer.model.events import EVENT_TYPES  # noqa: PLC0415
+
+        named: tuple[str, ...] = settings.config.output.events or tuple(EVENT_TYPES)
+        condition(settings, [event_type for event_type in named if event_type in EVENT_TYPES])
     click.echo(f"{file}: valid")
 
 

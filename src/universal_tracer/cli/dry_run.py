@@ -59,6 +59,7 @@ def print_plan(
     talk = Talk(settings.config.run.verbosity)
     attempts = [partial(_plan, tracer, settings, targets) for tracer in tracers]
     planned = all_that_can(attempts, settings, talk)
+    where = settings.config.output.where
     stdout = standard_output(settings)
     require_stdout(stdout)
     require_writable(files)
@@ -67,7 +68,7 @@ def print_plan(
     parts = [
         *map(_attached, planned),
         _paragraph("whom", _whom(targets, command)),
-        _paragraph("events", ", ".join(events)),
+        _paragraph("events", ", ".join(events) + (f" where {where}" if where is not None else "")),
         _paragraph("into", listed(outputs)),
         _paragraph("until", _end(settings, targets, command)),
         "nothing stays attached, and no file was touched",

@@ -111,6 +111,13 @@ FLAGS: Final = (
         Arity.COMMAS,
     ),
     Flag(
+        ("--where",),
+        "output.where",
+        WHAT,
+        "keep only matching events: an SQL condition, such as 'status >= 500'",
+        "EXPRESSION",
+    ),
+    Flag(
         ("--http-sampling-rate",),
         "http_tracer.sampling_rate",
         WHAT,

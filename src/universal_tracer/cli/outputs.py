@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from importlib import import_module
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
+from universal_tracer.cli.signals import blocked_in_new_threads
 from universal_tracer.cli.tracers import COMMON_EVENTS, SUMMARY, available_events
 from universal_tracer.config.outputs import PACKETS
 from universal_tracer.config.rules import output_targets
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from universal_tracer.cli.tracers import Tracer
     from universal_tracer.config.outputs import OutputTarget
     from universal_tracer.config.settings import Settings
+    from universal_tracer.model.ports import Stage
 
 
 _STDOUT: Final = 1
@@ -46,6 +49,21 @@ def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, .
             hint=f"universal-tracer --events {','.join(possible)}",
         )
     return tuple(dict.fromkeys(named))
+
+
+def condition(settings: Settings, events: Sequence[str]) -> Stage | None:
+    """What `output.where` says, checked for these event types. Raises UsageError where it is wrong.
+
+    A summary counts all events and is not left out itself.
+    """
+    text = settings.config.output.where
+    if text is None or tuple(events) == (SUMMARY,):
+        return None
+    origin = settings.origins["output.where"]
+    with blocked_in_new_threads():  # polars starts some, before the run takes the signals
+        where = import_module("universal_tracer.pipeline.where").Where
+        made: Stage = where(text, events, origin if origin.startswith("-") else f"{origin}: output.where")
+    return made
 
 
 def output_files(settings: Settings, tracers: Sequence[Tracer]) -> list[OutputFile]:

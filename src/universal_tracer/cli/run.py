@@ -19,6 +19,7 @@ from universal_tracer.cli.endings import after, closed_stdout, ended_command, go
 from universal_tracer.cli.metrics import Meters, begin_intervals, open_meters
 from universal_tracer.cli.outputs import (
     chosen_events,
+    condition,
     leave_terminal,
     output_files,
     require_stdout,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from universal_tracer.cli.session import EndCondition, EveryTick
     from universal_tracer.config.settings import Settings
-    from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source
+    from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source, Stage
 
 # Batches are small and come one after the other: more threads would cost memory and gain nothing. Read once,
 # when polars is loaded; a traced command gets the environment that was there before.
@@ -58,6 +59,7 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     require_available(settings.config, settings.origins, TRACERS)
     tracers = chosen_tracers(settings)
     events = chosen_events(settings, tracers)
+    kept = condition(settings, events)
     files = output_files(settings, tracers)
     require_tracing([*own_command(), *sys.argv[1:]])
     require_kernel()
@@ -65,7 +67,7 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
         imported("universal_tracer.cli.dry_run:print_plan")(settings, tracers, events, files, command)
         return ExitCode.OK
     with ExitStack() as stack:
-        return _Run(settings, tracers, stack).execute(events, files, command)
+        return _Run(settings, tracers, kept, stack).execute(events, files, command)
 
 
 def chosen_tracers(settings: Settings) -> list[Tracer]:
@@ -77,9 +79,12 @@ def chosen_tracers(settings: Settings) -> list[Tracer]:
 class _Run:
     """One run. What it opens is closed again by `stack`, in reverse order, however it ends."""
 
-    def __init__(self, settings: Settings, tracers: Sequence[Tracer], stack: ExitStack) -> None:
+    def __init__(
+        self, settings: Settings, tracers: Sequence[Tracer], kept: Stage | None, stack: ExitStack
+    ) -> None:
         self._settings = settings
         self._tracers = tracers
+        self._condition = kept
         self._stack = stack
         self._talk = Talk(settings.config.run.verbosity)
         self._signals = StopSignals()
@@ -149,7 +154,10 @@ class _Run:
         into = f" into {listed([sink.name for sink in sinks])}" if sinks else ""
         duration = self._settings.config.output.duration
         until = f"for {duration}" if duration is not None else "stop with Ctrl-C"
-        return f"tracing: {attached} of {self._targets.describe()}{into}{self._meters.description}; {until}"
+        where = self._settings.config.output.where
+        kept = f" where {where}" if where is not None else ""
+        whom = f"{self._targets.describe()}{kept}"
+        return f"tracing: {attached} of {whom}{into}{self._meters.description}; {until}"
 
     def _session(self, sources: Sequence[Source], sinks: list[Sink], events: Sequence[str]) -> Session:
         started = time.monotonic()
@@ -165,6 +173,7 @@ class _Run:
             deadline_s=deadline_s,
             meters=self._meters.all,
             periodic=self._meters.periodic,
+            condition=self._condition,
         )
         arrivals = Arrivals(self._targets, sources, self._stack)
         session.every_tick = [self._silence_note(session, started), arrivals]
@@ -193,11 +202,11 @@ class _Run:
         silence = Silence(self._targets.describe(), started)
 
         def note(now: float) -> None:
-            if session.has_seen_events:
+            if session.has_told_events or (session.has_seen_events and not session.unmet):
                 silence.broken()
             elif silence.is_due(now):
                 live = None if self._targets.is_whole_machine else _live(session.sources)
-                self._talk.say(silence.explanation(session.hits, live))
+                self._talk.say(silence.explanation(session.hits, live, session.unmet))
 
         return note
 

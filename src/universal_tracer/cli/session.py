@@ -48,7 +48,8 @@ class Session:
 
     `events` are the types to produce; other frames reach the meters at most. What a `periodic` meter tells is
     an event; the last one tells of the time up to the end. `wind_down` is called between ticks once the end
-    has come, until it returns True. `deadline_s` (monotonic) keeps the last tick short.
+    has come, until it returns True. `deadline_s` (monotonic) keeps the last tick short. `condition`
+    comes behind all stages and meters.
     """
 
     sources: Sequence[Source]
@@ -61,6 +62,7 @@ class Session:
     deadline_s: float | None = None
     meters: Sequence[Meter] = ()
     periodic: PeriodicMeter | None = None
+    condition: Stage | None = None
     hits: dict[str, int] = field(default_factory=dict, init=False)
     failure: SinkFailure | None = field(default=None, init=False)
     _counts: Counter[str] = field(default_factory=Counter, init=False)
@@ -69,6 +71,8 @@ class Session:
     _flushed_at_s: float = field(default=0.0, init=False)
     has_seen_events: bool = field(default=False, init=False)
     """Whether any row but losses has come, wanted or not."""
+    unmet: int = field(default=0, init=False)
+    """Rows that did not meet the condition."""
 
     def run(self) -> RunSummary:
         """Tick until the end, drain, close every sink. An output that failed is told in `failure`."""
@@ -171,9 +175,18 @@ class Session:
             self._measure(event_type, frame)
         if not is_event:
             return 0
+        if self.condition is not None:
+            rows = frame.height
+            frame = self.condition(event_type, frame)
+            self.unmet += rows - frame.height
         if not frame.is_empty():
             self._to_all_sinks(lambda sink: sink.write(event_type, frame))
         return frame.height
+
+    @property
+    def has_told_events(self) -> bool:
+        """Whether any of them was wanted."""
+        return bool(self._counts)
 
     def _close_sinks(self) -> None:
         self._to_all_sinks(lambda sink: sink.close())

@@ -10,12 +10,12 @@ import os
 import signal
 import termios
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 IMMEDIATE_END: Final = 130
 _NAMES: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -29,6 +29,16 @@ class StopRequest:
     name: str
     number: int
     from_terminal: bool
+
+
+@contextmanager
+def blocked_in_new_threads() -> Iterator[None]:
+    """Threads that a library starts meanwhile never get the signals, which would end the process there."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NAMES)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class StopSignals:

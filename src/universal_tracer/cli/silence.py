@@ -31,10 +31,14 @@ class Silence:
         """Whether it has been quiet for too long and nothing was said about it yet."""
         return not self._is_over and now_s >= self._deadline_s
 
-    def explanation(self, hits: Mapping[str, int], processes: int | None) -> str:
-        """The note. `hits` as in `Batches`; `processes` are traced, None stands for the whole machine."""
+    def explanation(self, hits: Mapping[str, int], processes: int | None, unmet: int = 0) -> str:
+        """The note. `hits` as in `Batches`; `processes` are traced, None stands for the whole machine.
+
+        `unmet` is how many events did not meet the condition of `--where`.
+        """
         self._is_over = True
-        return f"note: no event in {PATIENCE_S:.0f} s: {self._reason(hits, processes)}"
+        reason = f"{plural(unmet, 'event')} came, none meets --where"
+        return f"note: no event in {PATIENCE_S:.0f} s: {reason if unmet else self._reason(hits, processes)}"
 
     def _reason(self, hits: Mapping[str, int], processes: int | None) -> str:
         if processes == 0:

@@ -95,7 +95,6 @@ _ONLY_DEFAULT: Final = (
     "http_tracer.enable_distributed_tracing",
     "http_tracer.trace_header",
     "http_tracer.span_header",
-    "output.where",
     "export.jaeger_endpoint",
     "export.otlp_endpoint",
     "record.directory",

@@ -69,6 +69,10 @@ _OtlpUrl = Annotated[
         extra={"wanted": "an address such as http://HOST:4318 or grpc://HOST:4317"},
     ),
 ]
+# Parsing takes memory on the stack for each part of an expression.
+_Condition = Annotated[
+    str, Meta(min_length=1, max_length=8192, extra={"wanted": "an SQL condition of at most 8192 characters"})
+]
 _Events = Annotated[tuple[EventType, ...], Meta(min_length=1)]
 _Tracers = Annotated[tuple[TracerName, ...], Meta(min_length=1)]
 _Percent = Annotated[float, Meta(ge=1, le=100_000)]
@@ -233,7 +237,10 @@ class Output(Section, frozen=True):
         _doc("standard output; null: table on a terminal, else ndjson, none beside files"),
     ] = None
     events: Annotated[_Events | None, _doc("event types to produce; null: all but packet")] = None
-    where: Annotated[_Text | None, _doc("an SQL condition that events must meet")] = None
+    where: Annotated[
+        _Condition | None,
+        _doc("keep only events that meet this SQL condition on their columns, such as status >= 500"),
+    ] = None
     metrics_only: Annotated[bool, _doc("one summary per interval instead of events")] = False
     interval: Annotated[Duration, _between("time between two summaries", "100ms", "24h")] = _duration("5s")
     duration: Annotated[
