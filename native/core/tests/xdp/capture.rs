@@ -51,14 +51,14 @@ fn packet(bytes: &[u8]) -> CapturedPacket<'_> {
     }
 }
 
-fn rows(batch: Option<RecordBatch>) -> Vec<Vec<u8>> {
+pub(crate) fn rows(batch: Option<RecordBatch>) -> Vec<Vec<u8>> {
     let batch = batch.expect("blocks");
     let column = batch.column_by_name("blocks").unwrap().as_binary::<i32>();
     column.iter().map(|row| row.unwrap().to_vec()).collect()
 }
 
 /// What a program says about a capture that it is given on its standard input; anything on stderr is a fault.
-fn said(program: &str, arguments: &[&str], capture: &[u8]) -> Option<String> {
+pub(crate) fn said(program: &str, arguments: &[&str], capture: &[u8]) -> Option<String> {
     let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())

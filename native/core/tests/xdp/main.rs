@@ -10,3 +10,4 @@ mod frames;
 mod libpcap;
 mod machine;
 mod payload;
+mod payload_tshark;
