@@ -11,6 +11,9 @@ class NativeError(Exception):
     kind: Literal["privilege", "kernel", "target", "usage", "failed"]
     log: list[str]
 
+def check_filter(expression: str) -> None:
+    """Compile a pcap expression and forget it. Raises NativeError where it is wrong, or libpcap missing."""
+
 class ArrowBatch:
     """Rows by the Arrow PyCapsule interface: `polars.DataFrame(batch)` takes them over."""
 

@@ -4,6 +4,7 @@
 
 mod arrow;
 mod errors;
+mod filter;
 mod session;
 mod settings;
 mod trial;
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("NativeError", module.py().get_type::<errors::NativeError>())?;
+    module.add_function(wrap_pyfunction!(filter::check_filter, module)?)?;
     module.add_class::<arrow::ArrowBatch>()?;
     module.add_class::<session::HttpSession>()?;
     module.add_class::<session::Tick>()?;

@@ -61,6 +61,7 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     events = chosen_events(settings, tracers)
     kept = condition(settings, events)
     files = output_files(settings, tracers)
+    require_filter(settings, tracers)
     require_tracing([*own_command(), *sys.argv[1:]])
     require_kernel()
     if settings.config.run.dry_run:
@@ -74,6 +75,13 @@ def chosen_tracers(settings: Settings) -> list[Tracer]:
     """The tracers to run: those that are named, else all of this build."""
     named: Sequence[str] = settings.config.run.tracers or tuple(TRACERS)
     return [TRACERS[name] for name in dict.fromkeys(named)]
+
+
+def require_filter(settings: Settings, tracers: Sequence[Tracer]) -> None:
+    """Raises UsageError where the filter of packets is wrong; a part of the checks of usage."""
+    expression = settings.config.xdp_tracer.filter
+    if expression is not None and "xdp" in [tracer.name for tracer in tracers]:
+        imported("universal_tracer.sources.pcap_filter:check_filter")(expression)
 
 
 class _Run:
