@@ -188,7 +188,10 @@ fn http1(text: &str) -> Packet {
     } else {
         (40_000, 80)
     };
-    tcp(ports, format!("{text}\r\nContent-Length: 0\r\n\r\n").as_bytes())
+    tcp(
+        ports,
+        format!("{text}\r\nContent-Length: 0\r\n\r\n").as_bytes(),
+    )
 }
 
 /// The hello, filled up to the length that its headers announce.
