@@ -8,11 +8,14 @@ class NativeError(Exception):
     """`args` are (what, cause, hint)."""
 
     args: tuple[str, str, str]
-    kind: Literal["privilege", "kernel", "target", "usage", "failed"]
+    kind: Literal["privilege", "kernel", "target", "usage", "failed", "bug"]
     log: list[str]
 
 def check_filter(expression: str) -> None:
     """Compile a pcap expression and forget it. Raises NativeError where it is wrong, or libpcap missing."""
+
+def panics() -> list[str]:
+    """Places (FILE:LINE) where the core gave up so far: bugs."""
 
 class ArrowBatch:
     """Rows by the Arrow PyCapsule interface: `polars.DataFrame(batch)` takes them over."""

@@ -3,7 +3,8 @@
 SCENARIO is JSON: `rows` (rows per tick), `ticks` (ticks with rows), `lose` (events lost in the first tick),
 `hits`, `log` (a file for the calls that the source got), `tick_ms`, `stop_s` (how long stopping takes),
 `fails` (a call that raises, or `trial`), `cannot` (a tracer and its call that raises; there are two tracers
-then, `http` and `stack`), `privilege` (check for it, as `root` or as a `user`).
+then, `http` and `stack`), `bug` (a call that raises what is no error of ours),
+`privilege` (check for it, as `root` or as a `user`).
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ class FakeSource:
         self.fail_in("start")
 
     def fail_in(self, call: str) -> None:
+        if self.scenario.get("bug") == call:
+            value = "2retnuh"[::-1]  # not in the sources, which a traceback quotes
+            raise ValueError(f"cannot read {value!r} of column 'path', Authorization: Bearer {value}")
         if self.scenario.get("fails") == call or self.scenario.get("cannot") == [self.tracer, call]:
             raise KernelError(f"cannot {call}", cause="it was told to fail", hint="tell it otherwise")
 

@@ -131,6 +131,7 @@ def test_every_error_has_its_documented_exit_code() -> None:
         "TracerError": 1,
         "RunFailedError": 1,
         "OutputError": 1,
+        "BugError": 1,
         "UsageError": 2,
         "ConfigError": 2,
         "EventsLostError": 3,

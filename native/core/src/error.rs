@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Usage,
     /// Anything else.
     Failed,
+    /// What should never happen.
+    Bug,
 }
 
 impl ErrorKind {
@@ -26,6 +28,7 @@ impl ErrorKind {
             Self::Target => "target",
             Self::Usage => "usage",
             Self::Failed => "failed",
+            Self::Bug => "bug",
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod leftovers;
 pub mod local_addresses;
 mod losses;
 mod object;
+pub mod panics;
 pub mod plan;
 pub mod records;
 pub mod session;

@@ -15,6 +15,7 @@ use crate::layout;
 use crate::local_addresses::{LocalAddress, LocalAddresses};
 use crate::losses::{HIT_PLACES, LOSS_PLACES, read_counters};
 use crate::object::{self, map_handle};
+use crate::panics;
 use crate::plan::{PlannedHook, plan_http};
 use crate::settings::{CgroupId, HttpSettings, KernelSettings};
 use crate::targets::Targets;
@@ -169,9 +170,9 @@ impl HttpSession {
         }
         let result = running.drain.join().unwrap_or_else(|_| {
             Err(Error::new(
-                ErrorKind::Failed,
+                ErrorKind::Bug,
                 "the decoder stopped unexpectedly",
-                "a bug",
+                panics::places().join(", "),
                 "run again with -v and report it",
             ))
         });

@@ -10,9 +10,18 @@ mod settings;
 mod trial;
 
 use pyo3::prelude::*;
+use universal_tracer_core::panics;
+
+#[pyfunction]
+#[pyo3(name = "panics")]
+fn panic_places() -> Vec<String> {
+    panics::places()
+}
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    panics::remember();
+    module.add_function(wrap_pyfunction!(panic_places, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("NativeError", module.py().get_type::<errors::NativeError>())?;
     module.add_function(wrap_pyfunction!(filter::check_filter, module)?)?;

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from universal_tracer.cli.root import PROGRAM, root
-from universal_tracer.model.errors import ExitCode, RunFailedError, TracerError
+from universal_tracer.model.errors import BugError, ExitCode, TracerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,15 +35,15 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _abandon_stdout()
         return ExitCode.OK
-    except Exception as error:  # noqa: BLE001  the last resort: a bug, too, ends in three lines
-        is_verbose = _is_verbose(arguments)
-        told = _as_tracer_error(error, is_verbose=is_verbose)
-        return _report(told, error, with_traceback=is_verbose and told.exit_code == ExitCode.FAILED)
+    except (SystemExit, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  the last resort: a bug, too, ends in three lines; PyO3's are no Exception
+        return _report(_as_tracer_error(error, arguments), error, is_verbose=_is_verbose(arguments))
     return int(code or ExitCode.OK)
 
 
-def _as_tracer_error(error: Exception, *, is_verbose: bool) -> TracerError:
-    if isinstance(error, TracerError):
+def _as_tracer_error(error: BaseException, arguments: Sequence[str]) -> TracerError:
+    if isinstance(error, TracerError) and not isinstance(error, BugError):
         return error
     if isinstance(error, click.UsageError):
         from universal_tracer.cli.usage import usage_error  # noqa: PLC0415  only errors pay for it
@@ -54,24 +54,45 @@ def _as_tracer_error(error: Exception, *, is_verbose: bool) -> TracerError:
 
         _abandon_stdout()
         return output_error(STDOUT_NAME, error)
-    return RunFailedError(
-        "something went wrong that should not have",
-        cause=f"{type(error).__name__}: {error}",
-        hint="report it with the lines above"
-        if is_verbose
-        else "run it again with -v and report what it says",
-    )
+    return _bug(error, arguments)
 
 
-def _report(told: TracerError, raised: Exception, *, with_traceback: bool) -> int:
+def _bug(error: BaseException, arguments: Sequence[str]) -> BugError:
+    """Three lines, and a file with the rest."""
+    from universal_tracer.cli.bug_report import summary, write_report  # noqa: PLC0415  only bugs pay for it
+
+    path = write_report(error, arguments, _known_words())
+    hint = "run it again with -v and report what it says"
+    if path is not None:
+        hint = f"report it with {path}, which tells versions, plan and place, and no secrets"
+    if isinstance(error, BugError):
+        return BugError(error.what, cause=error.cause, hint=hint)
+    return BugError("something went wrong that should not have", cause=summary(error), hint=hint)
+
+
+def _known_words() -> frozenset[str]:
+    """Words of the command line that are the program's own: flags, what they choose among, subcommands."""
+    context = click.Context(root)
+    names = [name for parameter in root.params for name in parameter.opts]
+    choices = [
+        choice
+        for parameter in root.params
+        if isinstance(parameter.type, click.Choice)
+        for choice in parameter.type.choices
+    ]
+    return frozenset([*names, *choices, *root.list_commands(context), "--help", "-h", "--json"])
+
+
+def _report(told: TracerError, raised: BaseException, *, is_verbose: bool) -> int:
     from universal_tracer.system.terminal import visible  # noqa: PLC0415  only errors pay for it
 
-    if with_traceback:
-        import traceback  # noqa: PLC0415
-
-        traceback.print_exception(raised)
+    lines = [*(told.details if is_verbose else ()), *told.lines()]
     try:
-        print("\n".join(map(visible, told.lines())), file=sys.stderr, flush=True)  # noqa: T201  the one place that prints errors
+        if is_verbose and told.exit_code == ExitCode.FAILED:
+            import traceback  # noqa: PLC0415
+
+            traceback.print_exception(raised)
+        print("\n".join(map(visible, lines)), file=sys.stderr, flush=True)  # noqa: T201  the one place that prints errors
     except OSError:
         # Nobody listens; the exit code still tells.
         _redirect_to_null(2)

@@ -27,6 +27,7 @@ from universal_tracer.cli.outputs import (
 )
 from universal_tracer.cli.plan import all_that_can
 from universal_tracer.cli.preflight import imported, own_command, require_kernel
+from universal_tracer.cli.recorder import recorder
 from universal_tracer.cli.session import Session
 from universal_tracer.cli.signals import StopSignals
 from universal_tracer.cli.silence import Silence
@@ -152,7 +153,9 @@ class _Run:
 
     def _start(self, source: Source) -> Source:
         for hook in source.plan():
-            self._talk.explain(f"hook: {hook.tracer} {hook.hook} by {hook.adapter}: {hook.why} ({hook.cost})")
+            planned = f"{hook.tracer} {hook.hook} by {hook.adapter}: {hook.why} ({hook.cost})"
+            recorder.plan.append(planned)
+            self._talk.explain(f"hook: {planned}")
         source.start()
         add_present(self._targets, source)
         return source

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from universal_tracer.cli.recorder import recorder
 from universal_tracer.system.terminal import visible
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ class Talk:
 
     def say(self, line: str) -> None:
         """What everyone wants to know who did not ask for quiet."""
+        recorder.messages.append(line)
         if self._verbosity != "quiet":
             self._write(line)
 
     def explain(self, line: str) -> None:
         """What only `-v` asks for."""
+        recorder.messages.append(line)
         if self._verbosity == "verbose":
             self._write(line)
 

@@ -1,7 +1,8 @@
 """Every error that a user can meet, each with its cause, its remedy and its exit code.
 
     TracerError ─┬─ RunFailedError     1  an output cannot be written, a program failed
-                 │   └─ OutputError
+                 │   ├─ OutputError
+                 │   └─ BugError          what should never happen; leaves a report file
                  ├─ UsageError         2  wrong flags or configuration
                  │   └─ ConfigError       … with every fault of the file
                  ├─ EventsLostError    3  `--strict`, and something was not recorded
@@ -66,6 +67,10 @@ class RunFailedError(TracerError):
 
 class OutputError(RunFailedError):
     """An output cannot be opened or written."""
+
+
+class BugError(RunFailedError):
+    """The fault is the tracer's own."""
 
 
 class UsageError(TracerError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from universal_tracer import _native
 from universal_tracer.model.errors import (
+    BugError,
     KernelError,
     PrivilegeError,
     RunFailedError,
@@ -24,6 +25,7 @@ _ERRORS: Final[Mapping[str, type[TracerError]]] = {
     "target": TargetError,
     "usage": UsageError,
     "failed": RunFailedError,
+    "bug": BugError,
 }
 
 
@@ -40,3 +42,8 @@ def told_errors() -> Iterator[None]:
         yield
     except _native.NativeError as error:
         raise tracer_error(error) from error
+
+
+def panics() -> list[str]:
+    """The places in the core's sources where a thread of it gave up so far."""
+    return _native.panics()

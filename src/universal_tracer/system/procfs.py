@@ -52,6 +52,7 @@ def read_executable(pid: int, proc: Path = PROC) -> str | None:
 
 def pids(proc: Path = PROC) -> Iterator[int]:
     """Every process in the order of /proc; some may be gone by the time they are looked at."""
-    for entry in os.scandir(proc):
-        if entry.name.isdecimal():
-            yield int(entry.name)
+    with os.scandir(proc) as entries:
+        for entry in entries:
+            if entry.name.isdecimal():
+                yield int(entry.name)
