@@ -192,6 +192,21 @@ def test_capabilities_are_refused_for_a_linked_source_tree_of_others(capable_tre
     assert capable_tree.start(user=NOBODY).returncode == 4
 
 
+def test_capabilities_are_refused_where_others_can_write_the_standard_library(capable_tree: Tree) -> None:
+    prefix = capable_tree.directory / "python"
+    library = prefix / "lib" / capable_tree.packages.parent.name
+    library.mkdir(parents=True)
+    (library / "os.py").write_text("")
+    (prefix / "bin").mkdir()
+    shutil.move(capable_tree.interpreter, prefix / "bin" / "python3")
+    capable_tree.interpreter.symlink_to(prefix / "bin" / "python3")
+    assert capable_tree.start(user=NOBODY).returncode == 0
+    (library / "os.py").chmod(0o666)
+    done = capable_tree.start(user=NOBODY)
+    assert done.returncode == 4
+    assert f"cause: {library / 'os.py'} can be written by others" in done.stderr
+
+
 def test_set_user_id_is_refused(tree: Tree) -> None:
     if os.geteuid() != 0:
         pytest.skip("the set-user-id bit means something for root's files only")

@@ -21,6 +21,7 @@ pub(crate) fn check(installation: &Installation) -> Result<(), Problem> {
     };
     let venv = resolved(&installation.venv)?;
     let mut trees = linked_source_folders(&venv)?;
+    trees.extend(standard_libraries(&installation.interpreter(), &venv)?);
     trees.push(venv);
     let mut files = links_and_target(&installation.interpreter());
     files.push(installation.launcher.clone());
@@ -126,6 +127,21 @@ fn linked_source_folders(venv: &Path) -> Result<Vec<PathBuf>, Problem> {
         }
     }
     Ok(folders)
+}
+
+/// `PREFIX/lib/python3.11` of the interpreter `PREFIX/bin/python3.11`, for the versions that the environment has.
+fn standard_libraries(interpreter: &Path, venv: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let interpreter = resolved(interpreter)?;
+    let Some(prefix) = interpreter.parent().and_then(Path::parent) else {
+        return Ok(Vec::new());
+    };
+    let versions = entries(&venv.join("lib"))?;
+    let names = versions.iter().filter_map(|version| version.file_name());
+    let libraries = names.flat_map(|name| ["lib", "lib64"].map(|lib| prefix.join(lib).join(name)));
+    libraries
+        .filter(|library| library.exists())
+        .map(|library| resolved(&library))
+        .collect()
 }
 
 /// Lines with code (`import …`) and comments name no folder; neither do relative paths, which stay
