@@ -74,6 +74,17 @@ class HttpSession(Session):
     def set_local_addresses(self, addresses: list[tuple[int, bytes, int]]) -> None:
         """Trace only connections with one of these: (interface's index or 0, 16 bytes, prefix length)."""
 
+class StackSession(Session):
+    """One run of the stack tracer."""
+
+    def __init__(self, settings: dict[str, object]) -> None:
+        """Plan; attach nothing.
+
+        Keys: object_path, self_pid, filter (bool), pids, cgroups [(hierarchy, id)], names, frequency_hz,
+        kernel_stacks, user_stacks, mixed_stacks (bools), max_depth (frames), stacks_held, interval_ns,
+        ring_bytes (a power of two).
+        """
+
 class Trial:
     """What this kernel did with a tracer's programs: each was loaded and attached for a moment."""
 
@@ -89,6 +100,9 @@ def try_http(settings: dict[str, object]) -> Trial:
 
     Raises NativeError where nothing can be tried.
     """
+
+def try_stack(settings: dict[str, object]) -> Trial:
+    """Settings as of `StackSession`; as `try_http`."""
 
 def find_programs(programs: list[str], tables: list[str]) -> list[tuple[int, str, list[int], list[int]]]:
     """Programs in the kernel that bear one of the names and use tables with these names.

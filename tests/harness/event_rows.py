@@ -57,6 +57,31 @@ CONNECTION: dict[str, Any] = {
     "requests": 1,
 }
 
+PROFILE: dict[str, Any] = {
+    "timestamp": "2025-11-25T03:06:41.000000Z",
+    "timestamp_ns": 1_764_040_001_000_000_000,
+    "pid": 4242,
+    "tid": 4243,
+    "comm": "worker",
+    "kind": "cpu",
+    "stack": ["main", "work"],
+    "frames": [
+        {
+            "name": name,
+            "module": "/usr/bin/worker",
+            "file": "/src/worker.c",
+            "line": 7,
+            "inlined": False,
+            "kind": "user",
+        }
+        for name in ("main", "work")
+    ],
+    "count": 5,
+    "value_ns": 50_505_050,
+    "end": "complete",
+    "reason": None,
+}
+
 LOSS: dict[str, Any] = {
     "timestamp": "2025-11-25T03:06:42.000000Z",
     "timestamp_ns": 1_764_040_002_000_000_000,

@@ -51,7 +51,7 @@ def three_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
             ["--tracer", "xdp"],
             [
                 "--tracer has a wrong value",
-                "invalid value for '--tracer': 'xdp' is not 'http'",
+                "invalid value for '--tracer': 'xdp' is not one of 'http', 'stack'",
                 "universal-tracer --help",
             ],
         ),
@@ -117,7 +117,7 @@ def three_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
             ],
         ),
         (
-            ["--sampling-rate", "0.5", "--http-sampling-rate", "0.5"],
+            ["--tracer", "http", "--sampling-rate", "0.5", "--http-sampling-rate", "0.5"],
             [
                 "the settings have a fault",
                 "--http-sampling-rate and --sampling-rate: contradict each other; give one of them",
@@ -125,7 +125,15 @@ def three_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
             ],
         ),
         (
-            ["--events", "flow"],
+            ["--tracer", "http", "--output", "a.svg"],
+            [
+                "nothing would be in 'a.svg': it shows stacks",
+                "what runs (http) takes none",
+                "universal-tracer --tracer stack --output a.svg",
+            ],
+        ),
+        (
+            ["--tracer", "http", "--events", "flow"],
             [
                 "nothing makes 'flow' events",
                 "what runs (http) makes http, connection, loss",
@@ -158,7 +166,7 @@ def test_a_configuration_that_asks_for_too_much_is_refused(
 ) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(
-        "export:\n  otlp_endpoint: http://h:1\nlimits: {cpu_percent: 5}\nrun: {tracers: [http, stack]}\n"
+        "export:\n  otlp_endpoint: http://h:1\nlimits: {cpu_percent: 5}\nrun: {tracers: [http, xdp]}\n"
         "http_tracer: {protocols: [https]}\n"
     )
     assert run_command_line(["--config", str(file)]) == 2
@@ -166,7 +174,7 @@ def test_a_configuration_that_asks_for_too_much_is_refused(
         f"{file}:2: export.otlp_endpoint: this version cannot do that yet",
         f"{file}:3: limits.cpu_percent: this version cannot do that yet",
         f"{file}:5: http_tracer.protocols: this version looks for http only",
-        f"{file}:4: run.tracers: this version has no stack tracer yet",
+        f"{file}:4: run.tracers: this version has no xdp tracer yet",
         "leave these keys out",
     ]
     assert run_command_line(["config", "check", str(file)]) == 0
@@ -240,6 +248,8 @@ def test_show_takes_the_flags_of_a_run(
         "config",
         "show",
         str(file),
+        "--tracer",
+        "http",
         "--sampling-rate",
         "0.25",
         "--events",

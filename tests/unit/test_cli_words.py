@@ -51,6 +51,7 @@ QUIET = "sent and received nothing over TCP or Unix sockets so far"
     [
         ({}, None, f"the whole machine {QUIET}"),
         ({"operations": 0}, 2, f"2 processes {QUIET}"),
+        ({"samples": 0}, 1, "1 process used no CPU so far"),
         ({"operations": 4}, 0, "nothing that is traced (pid 7 (nginx)) runs at the moment"),
         (
             {"operations": 3},

@@ -203,16 +203,19 @@ def test_an_output_of_packets_needs_their_capture() -> None:
     [
         (["a.json", "./a.json"], "--output: the same output is named twice: './a.json'"),
         (["ndjson:-", "json:-"], "--output: the same output is named twice: 'json:-'"),
-        (["csvv:x"], "--output: 'csvv' is no format; known: json, ndjson, pcapng"),
-        (["jsn:x"], "--output: 'jsn' is no format (did you mean 'json'?); known: json, ndjson, pcapng"),
+        (["csvv:x"], "--output: 'csvv' is no format; known: folded, json, ndjson, pcapng, svg"),
+        (
+            ["jsn:x"],
+            "--output: 'jsn' is no format (did you mean 'json'?); known: folded, json, ndjson, pcapng, svg",
+        ),
         (["json:"], "--output: 'json:' names no file; write json:PATH"),
         (["-"], "--output: '-' needs a format, such as ndjson:-"),
         (["/tmp"], "--output: '/tmp' is a directory; write /tmp/ to have the files named for you"),
         (
             ["events.txt"],
             (
-                "--output: 'events.txt' has no suffix that names a format (.json, .ndjson, .pcapng); "
-                "write FORMAT:PATH or DIR/"
+                "--output: 'events.txt' has no suffix that names a format "
+                "(.json, .ndjson, .pcapng, .svg, .folded); write FORMAT:PATH or DIR/"
             ),
         ),
         (["a\0.json"], "--output: must not contain a null byte"),

@@ -1,7 +1,7 @@
 //! The thread that empties the ring: timed, with an early wake-up when the ring fills.
 //!
 //! The kernel wakes it only past half of the ring; otherwise it looks every
-//! [`DRAIN_INTERVAL`]. When columns pile up because nobody takes them, it stops
+//! `ring::DRAIN_INTERVAL`. When columns pile up because nobody takes them, it stops
 //! reading: the ring fills, and the kernel leaves whole requests out and counts them.
 
 use std::cell::RefCell;
@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapHandle, RingBuffer};
 
 use crate::advice::AdviceTable;
 use crate::clock;
 use crate::decode::{Decoded, HttpDecoder};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::ring::{open_ring, wait_for_records};
 
-const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// Records taken from the ring before the columns' size is looked at again.
 const RECORDS_AT_ONCE: usize = 2048;
 /// Events held for a reader that is slow.
@@ -74,7 +74,8 @@ impl Shared {
 /// Runs until [`Shared::request_stop`], then empties the ring for the last time.
 pub(crate) fn run(shared: &Arc<Shared>, ring: &MapHandle, mut advices: AdviceTable) -> Result<()> {
     let buffer = Rc::new(RefCell::new(Batch::default()));
-    let ring = open_ring(ring, &buffer)?;
+    let keep = Rc::clone(&buffer);
+    let ring = open_ring(ring, move |record| keep.borrow_mut().push(record))?;
     while !shared.stop.load(Ordering::Acquire) {
         drain(shared, &ring, &buffer, &mut advices, MAX_PENDING_EVENTS);
         wait_for_records(&ring);
@@ -108,25 +109,6 @@ impl Batch {
     }
 }
 
-fn open_ring(ring: &MapHandle, batch: &Rc<RefCell<Batch>>) -> Result<RingBuffer<'static>> {
-    let batch = Rc::clone(batch);
-    let failed = |error| {
-        Error::new(
-            ErrorKind::Failed,
-            "cannot read the kernel's ring",
-            error,
-            "run again",
-        )
-    };
-    let keep = move |record: &[u8]| {
-        batch.borrow_mut().push(record);
-        0
-    };
-    let mut builder = RingBufferBuilder::new();
-    builder.add(ring, keep).map_err(failed)?;
-    builder.build().map_err(failed)
-}
-
 fn drain(
     shared: &Shared,
     ring: &RingBuffer<'_>,
@@ -149,12 +131,4 @@ fn drain(
     decoder.advance(clock::monotonic_ns());
     drop(decoder);
     shared.progress.notify_all();
-}
-
-/// Sleeps for [`DRAIN_INTERVAL`] or until the kernel says that the ring passes half.
-fn wait_for_records(ring: &RingBuffer<'_>) {
-    let mut event = libc::epoll_event { events: 0, u64: 0 };
-    let milliseconds = i32::try_from(DRAIN_INTERVAL.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the descriptor belongs to `ring`, and `event` has room for the one event asked for.
-    unsafe { libc::epoll_wait(ring.epoll_fd(), &raw mut event, 1, milliseconds) };
 }

@@ -6,23 +6,15 @@ use libbpf_rs::btf::types::{MemberAttr, Struct};
 use libbpf_rs::btf::{Btf, HasSize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::records::{Endpoints, Member, Record};
+use crate::records::Layout;
 
 /// Compares every struct that crosses the ring.
-pub(crate) fn check(object: &Path) -> Result<()> {
+pub(crate) fn check(object: &Path, layouts: &[Layout]) -> Result<()> {
     let btf = Btf::from_path(object)
         .map_err(|error| mismatch(object, format!("cannot read its BTF: {error}")))?;
-    for (name, size, members) in [
-        (Record::C_NAME, size_of::<Record>(), Record::layout()),
-        (
-            Endpoints::C_NAME,
-            size_of::<Endpoints>(),
-            Endpoints::layout(),
-        ),
-    ] {
-        check_struct(&btf, name, size, &members).map_err(|cause| mismatch(object, cause))?;
-    }
-    Ok(())
+    layouts
+        .iter()
+        .try_for_each(|layout| check_struct(&btf, layout).map_err(|cause| mismatch(object, cause)))
 }
 
 fn mismatch(object: &Path, cause: String) -> Error {
@@ -37,12 +29,12 @@ fn mismatch(object: &Path, cause: String) -> Error {
     )
 }
 
-fn check_struct(
-    btf: &Btf<'_>,
-    name: &str,
-    size: usize,
-    members: &[Member],
-) -> std::result::Result<(), String> {
+fn check_struct(btf: &Btf<'_>, layout: &Layout) -> std::result::Result<(), String> {
+    let Layout {
+        name,
+        size,
+        members,
+    } = layout;
     let found: Struct<'_> = btf
         .type_by_name(name)
         .ok_or_else(|| format!("struct {name} is missing"))?;
@@ -71,7 +63,7 @@ fn check_struct(
             ));
         }
     }
-    if members.len() != in_object.len() || found.size() != size {
+    if members.len() != in_object.len() || found.size() != *size {
         return Err(format!(
             "{name} has {} bytes, the object's has {}",
             size,

@@ -3,6 +3,7 @@
 //! [`session`] owns everything that is in the kernel: it plans, loads, attaches,
 //! and drains the ring into a [`decode::HttpDecoder`], which turns socket
 //! operations into events and these into Arrow [`columns`].
+//! [`stack`] does the same for samples of stacks, which [`symbolize`] names.
 
 mod advice;
 pub mod clock;
@@ -19,8 +20,11 @@ mod object;
 pub mod panics;
 pub mod plan;
 pub mod records;
+mod ring;
 pub mod session;
 pub mod settings;
+pub mod stack;
+pub mod symbolize;
 mod targets;
 pub mod trial;
 mod verifier_log;

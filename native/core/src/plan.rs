@@ -20,7 +20,7 @@ pub struct PlannedHook {
 
 const TRANSFER_COST: &str =
     "below 1 µs per socket operation of a target, 0.1 µs per operation of others";
-const RARE: &str = "nothing between the events";
+pub(crate) const RARE: &str = "nothing between the events";
 
 /// Hooks of the HTTP tracer; the last ones follow the targets and are needed with a filter only.
 const HTTP_HOOKS: [PlannedHook; 9] = [
@@ -95,8 +95,19 @@ const fn http_hook(
     why: &'static str,
     cost: &'static str,
 ) -> PlannedHook {
+    tp_btf_hook("http", hook, program, why, cost)
+}
+
+/// A hook at a tracepoint whose arguments have types.
+pub(crate) const fn tp_btf_hook(
+    tracer: &'static str,
+    hook: &'static str,
+    program: &'static str,
+    why: &'static str,
+    cost: &'static str,
+) -> PlannedHook {
     PlannedHook {
-        tracer: "http",
+        tracer,
         hook,
         adapter: "tp_btf",
         why,
@@ -125,7 +136,11 @@ pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
 /// [`ErrorKind::Kernel`] without BTF.
 pub(crate) fn survey_http() -> Result<Vec<(PlannedHook, Option<Error>)>> {
     let types = KernelTypes::read()?;
-    let surveyed = |hook| (fit(&types, hook), missing_tracepoint(&types, hook.hook));
+    let use_of_it = "the HTTP tracer watches sockets there";
+    let surveyed = |hook: PlannedHook| {
+        let lack = missing_tracepoint(&types, hook.hook, use_of_it);
+        (fit(&types, hook), lack)
+    };
     Ok(HTTP_HOOKS.into_iter().map(surveyed).collect())
 }
 
@@ -141,12 +156,25 @@ fn fit(types: &KernelTypes, hook: PlannedHook) -> PlannedHook {
     hook
 }
 
-fn missing_tracepoint(types: &KernelTypes, hook: &str) -> Option<Error> {
+/// Hooks at tracepoints, and what this kernel lacks of them; `use_of_it` says what is missed then.
+///
+/// # Errors
+/// [`ErrorKind::Kernel`] without BTF.
+pub(crate) fn survey(
+    hooks: &[PlannedHook],
+    use_of_it: &str,
+) -> Result<Vec<(PlannedHook, Option<Error>)>> {
+    let types = KernelTypes::read()?;
+    let surveyed = |hook: &PlannedHook| (*hook, missing_tracepoint(&types, hook.hook, use_of_it));
+    Ok(hooks.iter().map(surveyed).collect())
+}
+
+fn missing_tracepoint(types: &KernelTypes, hook: &str, use_of_it: &str) -> Option<Error> {
     (!types.has_tracepoint(hook)).then(|| {
         Error::new(
             ErrorKind::Kernel,
             format!("this kernel has no tracepoint {hook}"),
-            "the HTTP tracer watches sockets there",
+            use_of_it,
             "run Linux 6.3 or newer",
         )
     })

@@ -3,13 +3,19 @@
 //! [`layout`] lists every member's offset, so that the session can compare them
 //! with the BTF of the object that it loads.
 
-use std::mem::{offset_of, size_of};
-
 /// A member's name, offset and size in bytes, as BTF would tell it.
 pub struct Member {
     pub name: &'static str,
     pub offset: usize,
     pub size: usize,
+}
+
+/// A struct as both sides must have it.
+pub struct Layout {
+    /// Name of the struct in the object's BTF.
+    pub name: &'static str,
+    pub size: usize,
+    pub members: Vec<Member>,
 }
 
 macro_rules! c_struct {
@@ -20,16 +26,14 @@ macro_rules! c_struct {
         pub struct $name { $($(#[$doc])* pub $field: $type,)* }
 
         impl $name {
-            /// Name of the struct in the object's BTF.
-            pub const C_NAME: &'static str = $c_name;
-
             /// Offsets and sizes, in bytes, of all members.
-            pub fn layout() -> Vec<Member> {
-                vec![$(Member {
+            pub fn layout() -> $crate::records::Layout {
+                let members = vec![$($crate::records::Member {
                     name: stringify!($field),
-                    offset: offset_of!($name, $field),
+                    offset: std::mem::offset_of!($name, $field),
                     size: size_of::<$type>(),
-                },)*]
+                },)*];
+                $crate::records::Layout { name: $c_name, size: size_of::<$name>(), members }
             }
 
             /// Reads the struct from the start of `bytes`; the rest is returned as well.
@@ -52,6 +56,8 @@ macro_rules! c_struct {
         }
     };
 }
+
+pub(crate) use c_struct;
 
 c_struct! {
     /// One socket operation or life-cycle step.

@@ -17,6 +17,7 @@ use crate::losses::{HIT_PLACES, LOSS_PLACES, read_counters};
 use crate::object::{self, map_handle};
 use crate::panics;
 use crate::plan::{PlannedHook, plan_http};
+use crate::records::{Endpoints, Record};
 use crate::settings::{CgroupId, HttpSettings, KernelSettings};
 use crate::targets::Targets;
 
@@ -63,7 +64,10 @@ impl HttpSession {
     /// Plans on the running kernel and checks the object; attaches nothing.
     pub fn new(settings: HttpSettings) -> Result<Self> {
         let plan = plan_http(settings.filter.enabled)?;
-        layout::check(&settings.object_path)?;
+        layout::check(
+            &settings.object_path,
+            &[Record::layout(), Endpoints::layout()],
+        )?;
         Ok(Self {
             settings,
             plan,

@@ -15,6 +15,7 @@ use crate::layout;
 use crate::losses::{HIT_PLACES, read_counters};
 use crate::object::{self, map_handle};
 use crate::plan::{PlannedHook, survey_http};
+use crate::records::{Endpoints, Record};
 use crate::session;
 use crate::settings::{Filter, HttpSettings};
 use crate::targets::Targets;
@@ -66,7 +67,10 @@ pub(crate) trait Candidate {
 /// # Errors
 /// Where nothing can be tried at all: no BTF, or an object of another version.
 pub fn try_http(settings: HttpSettings) -> Result<Trial> {
-    layout::check(&settings.object_path)?;
+    layout::check(
+        &settings.object_path,
+        &[Record::layout(), Endpoints::layout()],
+    )?;
     let filter = Filter {
         enabled: true,
         ..Filter::default()

@@ -7,6 +7,7 @@ mod errors;
 mod filter;
 mod session;
 mod settings;
+mod stack_session;
 mod trial;
 
 use pyo3::prelude::*;
@@ -27,6 +28,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(filter::check_filter, module)?)?;
     module.add_class::<arrow::ArrowBatch>()?;
     module.add_class::<session::HttpSession>()?;
+    module.add_class::<stack_session::StackSession>()?;
     module.add_class::<session::Tick>()?;
     trial::register(module)
 }

@@ -1,11 +1,14 @@
 //! A Python dict of settings as the core's struct; keys are documented in `_native.pyi`.
 
+use std::time::Duration;
+
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use universal_tracer_core::decode::{DecodeSettings, PrivacySettings};
 use universal_tracer_core::local_addresses::LocalAddress;
 use universal_tracer_core::settings::{CgroupId, Filter, HttpSettings};
+use universal_tracer_core::stack::StackSettings;
 
 fn get<T>(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<T>
 where
@@ -45,6 +48,21 @@ pub(crate) fn local_addresses(tuples: Vec<AddressTuple>) -> Vec<LocalAddress> {
             prefix_length,
         })
         .collect()
+}
+
+pub(crate) fn stack_settings(dict: &Bound<'_, PyDict>) -> PyResult<StackSettings> {
+    Ok(StackSettings {
+        object_path: get(dict, "object_path")?,
+        filter: filter(dict)?,
+        frequency_hz: get(dict, "frequency_hz")?,
+        kernel_stacks: get(dict, "kernel_stacks")?,
+        user_stacks: get(dict, "user_stacks")?,
+        mixed_stacks: get(dict, "mixed_stacks")?,
+        max_depth: get(dict, "max_depth")?,
+        stacks_held: get(dict, "stacks_held")?,
+        interval: Duration::from_nanos(get(dict, "interval_ns")?),
+        ring_bytes: get(dict, "ring_bytes")?,
+    })
 }
 
 /// Whom to trace: the same keys for every tracer.

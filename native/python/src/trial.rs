@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use universal_tracer_core::{leftovers, trial};
+use universal_tracer_core::{leftovers, stack, trial};
 
 use crate::errors::to_python;
 use crate::session::plan_rows;
-use crate::settings::http_settings;
+use crate::settings::{http_settings, stack_settings};
 
 type TriedHook = (HashMap<&'static str, &'static str>, Option<Py<PyAny>>);
 
@@ -56,6 +56,15 @@ fn try_http(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Trial> {
     Ok(Trial::new(py, tried))
 }
 
+#[pyfunction]
+fn try_stack(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Trial> {
+    let settings = stack_settings(settings)?;
+    let tried = py
+        .detach(|| stack::trial::try_stack(settings))
+        .map_err(to_python)?;
+    Ok(Trial::new(py, tried))
+}
+
 /// (id, name, interfaces by index, processes that hold it).
 type FoundProgram = (u32, String, Vec<u32>, Vec<u32>);
 
@@ -87,6 +96,7 @@ fn pinned_program(py: Python<'_>, path: PathBuf) -> Option<u32> {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Trial>()?;
     module.add_function(wrap_pyfunction!(try_http, module)?)?;
+    module.add_function(wrap_pyfunction!(try_stack, module)?)?;
     module.add_function(wrap_pyfunction!(find_programs, module)?)?;
     module.add_function(wrap_pyfunction!(pinned_program, module)?)
 }

@@ -125,6 +125,14 @@ FLAGS: Final = (
         "P",
         tracer="http",
     ),
+    Flag(
+        ("--stack-sampling-frequency",),
+        "stack_tracer.sampling_frequency",
+        WHAT,
+        "samples of each CPU per second; default: 99",
+        "HZ",
+        tracer="stack",
+    ),
     Flag(("--sampling-rate",), RATE_OF_ONE_TRACER, WHAT, "the same, for the one chosen tracer", "N"),
     Flag(
         ("--metrics-only",),

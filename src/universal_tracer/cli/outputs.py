@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.signals import blocked_in_new_threads
 from universal_tracer.cli.tracers import COMMON_EVENTS, SUMMARY, available_events
-from universal_tracer.config.outputs import PACKETS
+from universal_tracer.config.outputs import PACKETS, STACK_FORMATS
 from universal_tracer.config.rules import output_targets
 from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import OutputError, UsageError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _STDOUT: Final = 1
 _CAPTURING: Final = "xdp"
+PROFILE: Final = "profile"
 _ERASE_BELOW: Final = b"\r\x1b[J"
 
 
@@ -69,10 +70,11 @@ def condition(settings: Settings, events: Sequence[str]) -> Stage | None:
 def output_files(settings: Settings, tracers: Sequence[Tracer]) -> list[OutputFile]:
     """The files of `--output`, those of a directory named after the tracers that run; opens nothing.
 
-    Raises UsageError where a directory's file is named once more, and where an output is for packets and
-    nothing captures any.
+    Raises UsageError where a directory's file is named once more, and where an output is for packets or
+    stacks and nothing takes any.
     """
     _require_packets(settings, tracers)
+    _require_stacks(settings, tracers)
     found = [
         file
         for target in output_targets(settings.config)
@@ -110,14 +112,27 @@ def _require_packets(settings: Settings, tracers: Sequence[Tracer]) -> None:
             )
 
 
+def _require_stacks(settings: Settings, tracers: Sequence[Tracer]) -> None:
+    """A picture of stacks needs a tracer that takes some."""
+    if any(PROFILE in tracer.events for tracer in tracers):
+        return
+    for target in output_targets(settings.config):
+        if target.format in STACK_FORMATS:
+            raise UsageError(
+                f"nothing would be in {target.text!r}: it shows stacks",
+                cause=f"what runs ({', '.join(tracer.name for tracer in tracers)}) takes none",
+                hint=f"universal-tracer --tracer stack --output {quote(target.text)}",
+            )
+
+
 def _files_of(target: OutputTarget, tracers: Sequence[Tracer]) -> Iterator[OutputFile]:
     if target.format is not None:
         yield OutputFile(target.format, Path(target.path))
         return
     for tracer in tracers:
         types = (*tracer.events, *COMMON_EVENTS)
-        path = Path(target.path) / tracer.directory_file
-        yield OutputFile(tracer.directory_format, path, types, create_directory=True)
+        for name, format_name in tracer.directory_files:
+            yield OutputFile(format_name, Path(target.path) / name, types, create_directory=True)
 
 
 def standard_output(settings: Settings) -> StandardOutput:

@@ -114,7 +114,8 @@ class _Run:
         )
         require_stdout(stdout)
         self._signals.before_immediate_end.append(partial(leave_terminal, stdout))
-        sinks: list[Sink] = import_module("universal_tracer.sinks").open_sinks(files, stdout)
+        open_sinks = import_module("universal_tracer.sinks").open_sinks
+        sinks: list[Sink] = open_sinks(files, stdout, self._targets.describe())
         for sink in sinks:
             self._stack.callback(sink.close)
         self._meters = open_meters(self._settings.config, self._tracers, self._stack)

@@ -44,6 +44,8 @@ class Silence:
         if processes == 0:
             return f"nothing that is traced ({self._whom}) runs at the moment"
         who = "the whole machine" if processes is None else plural(processes, "process", "processes")
+        if "samples" in hits and "operations" not in hits:
+            return f"{who} used no CPU so far"
         operations, requests = hits.get("operations", 0), hits.get("requests", 0)
         elsewhere = hits.get("elsewhere", 0)
         if not operations and elsewhere:

@@ -13,6 +13,7 @@ from typing import Final
 class Tracer:
     """What the command line knows of a tracer before it runs.
 
+    `directory_files` are the files that `--output DIR/` makes for it: (name, format).
     `opener` is `MODULE:FUNCTION`, which takes the session settings and returns a Source; `settings_maker` is
     `MODULE:FUNCTION`, which makes these settings of the configuration and the targets; `trial` is
     `MODULE:FUNCTION`, which takes the same settings, loads and attaches for a moment what a run would, harms
@@ -23,8 +24,7 @@ class Tracer:
     sees: str
     events: tuple[str, ...]
     rate_key: str
-    directory_file: str
-    directory_format: str
+    directory_files: tuple[tuple[str, str], ...]
     opener: str
     settings_maker: str
     trial: str
@@ -36,11 +36,20 @@ TRACERS: Final[dict[str, Tracer]] = {
         sees="HTTP",
         events=("http", "connection"),
         rate_key="http_tracer.sampling_rate",
-        directory_file="http-events.json",
-        directory_format="json",
+        directory_files=(("http-events.json", "json"),),
         opener="universal_tracer.sources.live:open_http",
         settings_maker="universal_tracer.cli.http_settings:http_settings",
         trial="universal_tracer.sources.trial:try_http",
+    ),
+    "stack": Tracer(
+        name="stack",
+        sees="stacks",
+        events=("profile",),
+        rate_key="stack_tracer.sampling_frequency",
+        directory_files=(("stack-events.json", "json"), ("flamegraph.svg", "svg")),
+        opener="universal_tracer.sources.live:open_stack",
+        settings_maker="universal_tracer.cli.stack_settings:stack_settings",
+        trial="universal_tracer.sources.trial:try_stack",
     ),
 }
 

@@ -9,7 +9,15 @@ from typing import Final
 from universal_tracer.config.suggest import did_you_mean
 
 # Formats that can be written, by the suffix that names them; the longest suffix decides.
-FORMAT_OF_SUFFIX: Final = {".json": "json", ".ndjson": "ndjson", ".pcapng": "pcapng"}
+FORMAT_OF_SUFFIX: Final = {
+    ".json": "json",
+    ".ndjson": "ndjson",
+    ".pcapng": "pcapng",
+    ".svg": "svg",
+    ".folded": "folded",
+}
+# Formats that show stacks and nothing else.
+STACK_FORMATS: Final = ("svg", "folded")
 FORMATS: Final = tuple(sorted(set(FORMAT_OF_SUFFIX.values())))
 STDOUT_FORMATS: Final = ("table", "json", "ndjson", "none")
 STDOUT_PATH: Final = "-"

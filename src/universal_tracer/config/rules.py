@@ -99,6 +99,12 @@ _ONLY_DEFAULT: Final = (
     "export.otlp_endpoint",
     "record.directory",
     "limits.cpu_percent",
+    "stack_tracer.mode",
+    "stack_tracer.off_cpu",
+    "stack_tracer.trace_functions",
+    "stack_tracer.trigger",
+    "stack_tracer.enable_memory_profiling",
+    "stack_tracer.enable_deadlock_detection",
 )
 _PROTOCOL: Final = "http"
 

@@ -9,38 +9,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from universal_tracer.model.columns import Array, Column, EventType, Object, Scalar
+from universal_tracer.model.common import COMMON_COLUMNS, CONTAINER
+from universal_tracer.model.profile import PROFILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CONTAINER = Object(
-    (
-        Column("id", Scalar.TEXT, "the full identifier", always=True),
-        Column("name", Scalar.TEXT, "the container's name; in a pod the name within the pod"),
-        Column("runtime", Scalar.TEXT, "`docker`, `containerd`, `cri-o` or `podman`"),
-        Column("pod", Scalar.TEXT, "the Kubernetes pod's name"),
-        Column("namespace", Scalar.TEXT, "the Kubernetes namespace"),
-    )
-)
-
-COMMON_COLUMNS = (
-    Column("type", Scalar.TEXT, "the event type", always=True),
-    Column(
-        "timestamp",
-        Scalar.TEXT,
-        "start of what is told (request, connection, loss interval), RFC 3339 in UTC with microseconds",
-        always=True,
-    ),
-    Column("timestamp_ns", Scalar.INT64, "the same instant as Unix time", unit="ns", always=True),
-    Column("host", Scalar.TEXT, "the machine's host name", always=True),
-    Column("pid", Scalar.UINT32, "the process"),
-    Column("tid", Scalar.UINT32, "the thread"),
-    Column("comm", Scalar.TEXT, "the thread's name as the kernel has it (at most 15 bytes)"),
-    Column(
-        "service", Scalar.TEXT, "the container's name, else the systemd unit, else the executable's base name"
-    ),
-    Column("container", CONTAINER, "the container of the process; null outside of containers"),
-)
+__all__ = ["COMMON_COLUMNS", "CONNECTION", "CONTAINER", "EVENT_TYPES", "HTTP", "LOSS", "PROFILE", "SUMMARY"]
 
 ENDPOINT = Object(
     (
@@ -231,6 +206,6 @@ SUMMARY = EventType(
 )
 
 EVENT_TYPES: Mapping[str, EventType] = MappingProxyType(
-    {event.name: event for event in (HTTP, CONNECTION, LOSS, SUMMARY)}
+    {event.name: event for event in (HTTP, CONNECTION, PROFILE, LOSS, SUMMARY)}
 )
 """Every event type by its name, in the order of the documentation."""

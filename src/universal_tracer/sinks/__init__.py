@@ -1,6 +1,8 @@
 """Outputs: one module a format, each a `model.ports.Sink`. `open_sinks` opens the ones that a run asked for.
 
     ndjson      JSON, one object a line: files, pipes, standard output
+    folded      stacks, a line each, and how often they were seen
+    flamegraph  the same as a picture (SVG)
     json_array  a JSON array in a file that can be read at any time
     table       a live table on a terminal
     pcapng      packets, byte by byte
@@ -18,6 +20,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from universal_tracer.config.outputs import STACK_FORMATS
 from universal_tracer.model.errors import OutputError
 from universal_tracer.system.files import is_regular, open_for_writing
 from universal_tracer.system.terminal import Style, Terminal
@@ -33,15 +36,15 @@ STDOUT_NAME = "standard output"
 _STDOUT = 1
 
 
-def open_sinks(files: Sequence[OutputFile], stdout: StandardOutput) -> list[Sink]:
-    """The sinks of a run, standard output first. Existing files are replaced.
+def open_sinks(files: Sequence[OutputFile], stdout: StandardOutput, subject: str = "") -> list[Sink]:
+    """The sinks of a run, standard output first. Existing files are replaced. `subject`: who is traced.
 
     Raises `OutputError` where one cannot be opened; those that were opened before it are closed again.
     """
-    sinks = _stdout_sinks(stdout)
+    sinks = _stdout_sinks(stdout, subject)
     for file in files:
         try:
-            sinks.append(_open(file))
+            sinks.append(_open(file, subject))
         except OSError as error:
             _close(sinks)
             raise output_error(str(file.path), error) from error
@@ -63,7 +66,7 @@ def output_error(name: str, error: OSError) -> OutputError:
     return OutputError(f"cannot write {name}", cause=(error.strerror or str(error)).lower(), hint=hint)
 
 
-def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
+def _stdout_sinks(stdout: StandardOutput, subject: str) -> list[Sink]:
     from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
     from universal_tracer.sinks.pcapng import PcapngSink  # noqa: PLC0415
     from universal_tracer.sinks.summary_lines import SummarySink  # noqa: PLC0415
@@ -86,28 +89,41 @@ def _stdout_sinks(stdout: StandardOutput) -> list[Sink]:
             return [TableSink(STDOUT_NAME, terminal, with_connections=with_connections)]
         case "pcapng":
             return [PcapngSink(STDOUT_NAME, descriptor)]
+        case format_name if format_name in STACK_FORMATS:
+            return [_stack_sink(format_name, STDOUT_NAME, os.dup(descriptor), subject)]
         case _:
             return [NdjsonSink(STDOUT_NAME, descriptor)]
 
 
-def _open(file: OutputFile) -> Sink:
+def _open(file: OutputFile, subject: str) -> Sink:
     if file.create_directory:
         with suppress(FileExistsError):
             file.path.parent.mkdir()
-    sink = _sink(file.format, file.path)
+    sink = _sink(file.format, file.path, subject)
     return sink if file.event_types is None else _Only(sink, frozenset(file.event_types))
 
 
-def _sink(format_name: str, path: Path) -> Sink:
+def _sink(format_name: str, path: Path, subject: str) -> Sink:
     from universal_tracer.sinks.json_array import JsonSink  # noqa: PLC0415  loads polars
     from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415
     from universal_tracer.sinks.pcapng import PcapngSink  # noqa: PLC0415
 
     descriptor = open_for_writing(path)
+    if format_name in STACK_FORMATS:
+        return _stack_sink(format_name, str(path), descriptor, subject)
     # An array needs a file in which one can go back; pipes and devices get lines as standard output does.
     if format_name == "json" and is_regular(descriptor):
         return JsonSink(str(path), descriptor)
     return PcapngSink(str(path), descriptor) if format_name == "pcapng" else NdjsonSink(str(path), descriptor)
+
+
+def _stack_sink(format_name: str, name: str, descriptor: int, subject: str) -> Sink:
+    from universal_tracer.sinks.flamegraph import FlameGraphSink  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.folded import FoldedSink  # noqa: PLC0415
+
+    if format_name == "folded":
+        return FoldedSink(name, descriptor)
+    return FlameGraphSink(name, descriptor, subject)
 
 
 def _close(sinks: list[Sink]) -> None:

@@ -34,6 +34,15 @@ def open_http(settings: Mapping[str, object]) -> Source:
         return LiveSource("http", _native.HttpSession(dict(settings)))
 
 
+def open_stack(settings: Mapping[str, object]) -> Source:
+    """The stack tracer, planned and not yet attached; `settings` as `_native.StackSession` takes them.
+
+    Raises TracerError as `open_http` does.
+    """
+    with told_errors():
+        return LiveSource("stack", _native.StackSession(dict(settings)))
+
+
 class LiveSource:
     """A tracer's session as a Source; see `model.ports`."""
 

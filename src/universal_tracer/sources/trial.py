@@ -25,6 +25,12 @@ def try_http(settings: Mapping[str, object]) -> Trial:
         return _trial(_native.try_http(dict(settings)))
 
 
+def try_stack(settings: Mapping[str, object]) -> Trial:
+    """Try the stack tracer; settings as of `live.open_stack`. Raises as `try_http` does."""
+    with told_errors():
+        return _trial(_native.try_stack(dict(settings)))
+
+
 def _trial(tried: _native.Trial) -> Trial:
     hooks = [
         TriedHook(PlannedHook(**hook), None if error is None else tracer_error(error))

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, Fields};
 /// The end of `length` bytes or items as an Arrow offset.
 ///
 /// The decoder stops writing long before this can saturate (see `decode::limits`).
-fn offset(length: usize) -> i32 {
+pub(super) fn offset(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
@@ -202,7 +202,7 @@ impl FlagColumn {
     }
 }
 
-fn struct_array(
+pub(super) fn struct_array(
     fields: Fields,
     members: Vec<ArrayRef>,
     validity: &mut NullBufferBuilder,

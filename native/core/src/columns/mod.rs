@@ -7,9 +7,11 @@
 mod builders;
 mod connection;
 mod http;
+mod profile;
 mod time;
 
 pub(crate) use builders::ascii_text;
 pub use builders::{EndpointRow, HeaderFields, TcpRow};
 pub use connection::{ConnectionColumns, ConnectionRow};
 pub use http::{HttpColumns, HttpRow};
+pub use profile::{ProfileColumns, ProfileRow};

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What the stack tracer keeps in the kernel: the sample in the making, and the processes that userspace knows. */
+#ifndef UNIVERSAL_TRACER_STACK_STATE_H
+#define UNIVERSAL_TRACER_STACK_STATE_H
+
+#define MAX_KNOWN_PROCESSES 16384
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 22); /* set at load */
+} samples SEC(".maps");
+
+/* A sample does not fit on the stack of a program. One per program that may interrupt the other. */
+enum stack_scratch_use { SCRATCH_SAMPLE = 0, SCRATCH_SWITCH = 1, STACK_SCRATCH_USES = 2 };
+
+struct stack_scratch {
+	struct sample sample;
+	__u64 frames[MAX_FRAMES + 1];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STACK_SCRATCH_USES);
+	__type(key, __u32);
+	__type(value, struct stack_scratch);
+} stack_scratches SEC(".maps");
+
+static __always_inline struct stack_scratch *get_stack_scratch(__u32 use)
+{
+	return bpf_map_lookup_elem(&stack_scratches, &use);
+}
+
+/* Thread groups whose mappings userspace has read; written by userspace, forgotten at exec and exit. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_KNOWN_PROCESSES);
+	__type(key, __u32);
+	__type(value, __u8);
+} known_processes SEC(".maps");
+
+static __always_inline bool is_known_process(__u32 pid)
+{
+	return bpf_map_lookup_elem(&known_processes, &pid);
+}
+
+static __always_inline void forget_process(__u32 pid)
+{
+	bpf_map_delete_elem(&known_processes, &pid);
+}
+
+#endif

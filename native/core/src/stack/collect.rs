@@ -1,0 +1,246 @@
+//! Counts equal stacks, and keeps for each the process image that its addresses belong to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::record::{End, Kind, Taken, flag};
+use crate::clock;
+use crate::symbolize::{Image, Objects};
+
+/// A process whose mappings do not hold an address is looked at again after this; twice as late each time that
+/// brings nothing new.
+const LOOK_AGAIN_NS: u64 = 50_000_000;
+const LOOK_AGAIN_AT_LAST_NS: u64 = 10_000_000_000;
+/// A process of which no sample came for so long is forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+
+/// What makes two samples equal.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    pub(crate) kind: Kind,
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) comm: [u8; 16],
+    pub(crate) end: End,
+    pub(crate) is_run_queue: bool,
+    pub(crate) kernel_frames: usize,
+    /// Innermost first, kernel before user.
+    pub(crate) frames: Vec<u64>,
+    pub(crate) image: Option<Arc<Image>>,
+}
+
+impl Stack {
+    pub(crate) fn kernel(&self) -> &[u64] {
+        &self.frames[..self.kernel_frames]
+    }
+
+    pub(crate) fn user(&self) -> &[u64] {
+        &self.frames[self.kernel_frames..]
+    }
+
+    fn parts(&self) -> impl Eq + std::hash::Hash {
+        (
+            (self.kind, self.pid, self.tid, self.comm),
+            (self.end, self.is_run_queue, self.kernel_frames),
+            self.image.as_ref().map(Arc::as_ptr),
+        )
+    }
+}
+
+impl PartialEq for Stack {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts() && self.frames == other.frames
+    }
+}
+
+impl Eq for Stack {}
+
+impl std::hash::Hash for Stack {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+        self.frames.hash(state);
+    }
+}
+
+/// How often, and for how long.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weight {
+    pub(crate) count: u64,
+    pub(crate) value_ns: u64,
+}
+
+/// Stacks of one interval.
+#[derive(Debug, Default)]
+pub(crate) struct Interval {
+    /// CLOCK_MONOTONIC of its begin.
+    pub(crate) start_ns: u64,
+    pub(crate) end_ns: u64,
+    pub(crate) stacks: HashMap<Stack, Weight, ahash::RandomState>,
+}
+
+/// A process as it was last looked at.
+struct Known {
+    image: Option<Arc<Image>>,
+    /// CLOCK_MONOTONIC before it was read.
+    looked_at_ns: u64,
+    look_again_after_ns: u64,
+    sampled_at: Instant,
+}
+
+impl Known {
+    fn mappings(&self) -> Option<usize> {
+        Some(self.image.as_ref()?.mappings.len())
+    }
+
+    fn holds(&self, address: u64) -> bool {
+        self.image
+            .as_ref()
+            .is_some_and(|image| image.find(address).is_some())
+    }
+}
+
+/// The samples' way from the ring to an [`Interval`].
+pub(crate) struct Collector {
+    period_ns: u64,
+    objects: Objects,
+    processes: HashMap<u32, Known>,
+    forgotten_at: Instant,
+    interval: Interval,
+    pub(crate) samples: u64,
+}
+
+/// What the kernel should be told about a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Learnt {
+    pub(crate) pid: u32,
+    pub(crate) image: Option<Arc<Image>>,
+}
+
+impl Collector {
+    pub(crate) fn new(period_ns: u64, start_ns: u64) -> Self {
+        Self {
+            period_ns,
+            objects: Objects::default(),
+            processes: HashMap::new(),
+            forgotten_at: Instant::now(),
+            interval: Interval {
+                start_ns,
+                ..Interval::default()
+            },
+            samples: 0,
+        }
+    }
+
+    pub(crate) fn distinct(&self) -> usize {
+        self.interval.stacks.len()
+    }
+
+    /// Counts a sample; tells when its process was looked at because of it.
+    pub(crate) fn add(&mut self, taken: Taken) -> Option<Learnt> {
+        let (image, learnt) = self.image_of(&taken);
+        let weight = match taken.kind {
+            Kind::Cpu => Weight {
+                count: 1,
+                value_ns: self.period_ns,
+            },
+            Kind::OffCpu => Weight {
+                count: taken.head.weight_ns / self.period_ns,
+                value_ns: taken.head.weight_ns,
+            },
+        };
+        self.samples += weight.count;
+        let stack = Stack {
+            kind: taken.kind,
+            pid: taken.head.pid,
+            tid: taken.head.tid,
+            comm: taken.head.comm,
+            end: taken.end,
+            is_run_queue: taken.has(flag::RUN_QUEUE),
+            kernel_frames: taken.head.kernel_frames.into(),
+            frames: taken.frames,
+            image,
+        };
+        let sum = self.interval.stacks.entry(stack).or_default();
+        sum.count += weight.count;
+        sum.value_ns += weight.value_ns;
+        learnt
+    }
+
+    /// The stacks since the last call.
+    pub(crate) fn take(&mut self, now_ns: u64) -> Interval {
+        self.forget();
+        self.interval.end_ns = now_ns;
+        std::mem::replace(
+            &mut self.interval,
+            Interval {
+                start_ns: now_ns,
+                ..Interval::default()
+            },
+        )
+    }
+
+    /// Goes on with an interval that was taken and not told.
+    pub(crate) fn put_back(&mut self, interval: Interval) {
+        self.interval = interval;
+    }
+
+    /// Looks at a process, also before its first sample.
+    pub(crate) fn look_at(&mut self, pid: u32) -> Learnt {
+        let looked_at_ns = clock::monotonic_ns();
+        let image = Image::read(pid, &mut self.objects).map(Arc::new);
+        let before = self.processes.remove(&pid);
+        let is_news = image.is_some()
+            && image.as_ref().map(|image| image.mappings.len())
+                != before.as_ref().and_then(Known::mappings);
+        let known = Known {
+            looked_at_ns,
+            look_again_after_ns: before
+                .as_ref()
+                .filter(|_| !is_news)
+                .map_or(LOOK_AGAIN_NS, |known| {
+                    (known.look_again_after_ns * 2).min(LOOK_AGAIN_AT_LAST_NS)
+                }),
+            sampled_at: Instant::now(),
+            // what has ended keeps the mappings that it had
+            image: image.clone().or_else(|| before?.image),
+        };
+        self.processes.insert(pid, known);
+        Learnt { pid, image }
+    }
+
+    fn image_of(&mut self, taken: &Taken) -> (Option<Arc<Image>>, Option<Learnt>) {
+        let pid = taken.head.pid;
+        let learnt = self.must_look(taken).then(|| self.look_at(pid));
+        let image = self.processes.get_mut(&pid).and_then(|known| {
+            known.sampled_at = Instant::now();
+            known.image.clone()
+        });
+        (image, learnt)
+    }
+
+    fn must_look(&self, taken: &Taken) -> bool {
+        let Some(known) = self.processes.get(&taken.head.pid) else {
+            return true;
+        };
+        // taken before the kernel was told that the process is known, or after it became another program
+        if taken.has(flag::NEW_PROCESS) {
+            return taken.head.time_ns > known.looked_at_ns;
+        }
+        taken.head.time_ns > known.looked_at_ns + known.look_again_after_ns
+            && !taken
+                .user()
+                .iter()
+                .chain(Some(&taken.head.end_pc).filter(|pc| **pc != 0))
+                .all(|address| known.holds(*address))
+    }
+
+    fn forget(&mut self) {
+        if self.forgotten_at.elapsed() >= FORGET_EVERY {
+            self.forgotten_at = Instant::now();
+            self.processes
+                .retain(|_, known| known.sampled_at.elapsed() < FORGET_AFTER);
+        }
+    }
+}

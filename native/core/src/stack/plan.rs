@@ -1,0 +1,99 @@
+//! The stack tracer's hooks on this kernel.
+
+use crate::error::{Error, Result};
+use crate::plan::{PlannedHook, RARE, survey, tp_btf_hook};
+
+/// The program that takes samples.
+pub(crate) const SAMPLER: &str = "handle_sample";
+
+const SAMPLING: PlannedHook = PlannedHook {
+    tracer: "stack",
+    hook: "cpu-clock",
+    adapter: "perf_event",
+    why: "a sample of every CPU, at the frequency that was asked for",
+    cost: "a walk of the stack per sample of a target, 0.1 µs per sample of others",
+    program: SAMPLER,
+};
+
+/// Hooks that keep what is known of processes true.
+const PROCESS_HOOKS: [PlannedHook; 2] = [
+    tp_btf_hook(
+        "stack",
+        "sched_process_exec",
+        "handle_new_program",
+        "a process that became another program is looked at again",
+        RARE,
+    ),
+    tp_btf_hook(
+        "stack",
+        "sched_process_exit",
+        "handle_end_of_process",
+        "processes that end are forgotten",
+        RARE,
+    ),
+];
+
+/// Hooks that follow the targets, needed with a filter only.
+const TARGET_HOOKS: [PlannedHook; 5] = [
+    tp_btf_hook(
+        "stack",
+        "sched_process_fork",
+        "handle_fork",
+        "children of targets are targets",
+        RARE,
+    ),
+    tp_btf_hook(
+        "stack",
+        "sched_process_exec",
+        "handle_exec",
+        "processes that are named later become targets",
+        RARE,
+    ),
+    tp_btf_hook(
+        "stack",
+        "task_rename",
+        "handle_rename",
+        "processes that take a name later become targets",
+        RARE,
+    ),
+    tp_btf_hook(
+        "stack",
+        "sched_process_exit",
+        "handle_exit",
+        "targets that end are forgotten",
+        RARE,
+    ),
+    tp_btf_hook(
+        "stack",
+        "cgroup_attach_task",
+        "handle_cgroup_move",
+        "processes that enter a cgroup become targets",
+        RARE,
+    ),
+];
+
+/// The hooks; `filter`: only some processes are traced.
+///
+/// # Errors
+/// [`crate::error::ErrorKind::Kernel`] without BTF, or where a hook does not exist.
+pub(crate) fn plan(filter: bool) -> Result<Vec<PlannedHook>> {
+    let is_for_targets = |hook: &PlannedHook| {
+        let same = |other: &PlannedHook| other.program == hook.program;
+        TARGET_HOOKS.iter().any(same)
+    };
+    survey_stack()?
+        .into_iter()
+        .filter(|(hook, _)| filter || !is_for_targets(hook))
+        .map(|(hook, lack)| lack.map_or(Ok(hook), Err))
+        .collect()
+}
+
+/// Every hook of the stack tracer, and what this kernel lacks of it.
+///
+/// # Errors
+/// [`crate::error::ErrorKind::Kernel`] without BTF.
+pub(crate) fn survey_stack() -> Result<Vec<(PlannedHook, Option<Error>)>> {
+    let tracepoints: Vec<_> = PROCESS_HOOKS.into_iter().chain(TARGET_HOOKS).collect();
+    let surveyed = survey(&tracepoints, "the stack tracer follows processes there")?;
+    Ok(std::iter::once((SAMPLING, None)).chain(surveyed).collect())
+}

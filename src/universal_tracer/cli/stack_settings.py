@@ -1,0 +1,44 @@
+"""The stack session's settings, made of the configuration and the targets."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+from universal_tracer.system.processes import pids_named
+
+if TYPE_CHECKING:
+    from universal_tracer.cli.targets import Targets
+    from universal_tracer.config.tree import Config
+
+# Two thousand deep stacks, or many more ordinary ones: a second of 64 busy CPUs. It is drained every 50 ms.
+_RING_BYTES: Final = 4 * 1024 * 1024
+_OBJECT: Final = "objects/stack_tracer.o"
+_INTERVAL_NS: Final = 1_000_000_000
+
+
+def stack_settings(config: Config, targets: Targets) -> dict[str, object]:
+    """What `sources.live.open_stack` takes."""
+    stack = config.stack_tracer
+    own_names = list(stack.target_processes)
+    return {
+        "object_path": str(files("universal_tracer").joinpath(_OBJECT)),
+        "self_pid": os.getpid(),
+        "filter": bool(own_names) or not targets.is_whole_machine,
+        "pids": [*targets.first_pids, *_pids_of(own_names)],
+        "cgroups": targets.first_groups(),
+        "names": [*targets.names, *own_names],
+        "frequency_hz": stack.sampling_frequency,
+        "kernel_stacks": stack.enable_kernel_stacks,
+        "user_stacks": stack.enable_user_stacks,
+        "mixed_stacks": stack.enable_mixed_stacks,
+        "max_depth": stack.max_stack_depth,
+        "stacks_held": stack.stack_map_size,
+        "interval_ns": _INTERVAL_NS,
+        "ring_bytes": _RING_BYTES,
+    }
+
+
+def _pids_of(names: list[str]) -> list[int]:
+    return sorted({pid for name in names for pid in pids_named(name)} - {os.getpid()})

@@ -1,0 +1,166 @@
+"""The stack tracer on programs of which it is known where they spend their time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from harness.capability import need_command, need_root
+from harness.processes import APPS
+from harness.tracer import Tracer, run_tracer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.e2e]
+
+FUNCTIONS = ("one_part", "two_parts", "five_parts")
+HZ = 499
+CPU_SECONDS = 2.0
+# For runs that end by themselves, on a machine that is busy with something else.
+PATIENCE = 110.0
+
+
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program with known shares, without frame pointers as most are."""
+    need_root()
+    program = tmp_path_factory.mktemp("shares") / "shares"
+    words = [need_command("gcc"), "-O2", "-g", "-o", program, APPS / "shares.c"]
+    subprocess.run(words, check=True)
+    return program
+
+
+def profiles(text: str) -> list[dict[str, Any]]:
+    """Return the profile events of lines of JSON."""
+    events = [json.loads(line) for line in text.splitlines()]
+    return [event for event in events if event["type"] == "profile"]
+
+
+def samples_in(events: list[dict[str, Any]], function: str) -> int:
+    """Return how many samples have a function in their stack."""
+    return sum(event["count"] for event in events if function in event["stack"])
+
+
+def test_functions_have_their_known_shares(shares: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "truth"
+    words = ["--tracer", "stack", "--sampling-rate", HZ, "--output-format", "ndjson"]
+    run = run_tracer(*words, "--", shares, CPU_SECONDS, truth, seconds=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    events = profiles(run.stdout)
+    seconds = json.loads(truth.read_text())
+    total = sum(samples_in(events, name) for name in FUNCTIONS)
+    for name in FUNCTIONS:
+        share = seconds[name] / sum(seconds.values())
+        three_sigma = 3 * math.sqrt(share * (1 - share) / total)
+        assert abs(samples_in(events, name) / total - share) < three_sigma + 0.005, (name, share, total)
+    # a busy machine may delay a sample, but the clock counts what the program had of the processor
+    assert 0.9 * HZ * CPU_SECONDS <= total <= 1.1 * HZ * CPU_SECONDS
+    for event in events:
+        assert [frame["name"] for frame in event["frames"]] == event["stack"]
+        assert event["value_ns"] == event["count"] * (1_000_000_000 // HZ)
+
+
+def test_frames_say_file_and_line(shares: Path) -> None:
+    run = run_tracer("--tracer", "stack", "--output-format", "ndjson", "--", shares, 0.5, seconds=PATIENCE)
+    frames = [frame for event in profiles(run.stdout) for frame in event["frames"]]
+    found = next(frame for frame in frames if frame["name"] == "five_parts")
+    assert found["module"] == str(shares)
+    assert found["file"].endswith("shares.c")
+    assert found["kind"] == "user"
+    assert found["inlined"] is False
+
+
+def test_files_of_a_directory(shares: Path, tmp_path: Path) -> None:
+    folded = tmp_path / "stacks.folded"
+    run = run_tracer(
+        "--tracer",
+        "stack",
+        "--duration",
+        "20s",
+        "--output",
+        f"{tmp_path}/out/",
+        "--output",
+        folded,
+        "--",
+        shares,
+        0.5,
+        seconds=PATIENCE,
+    )
+    assert run.returncode == 0, run.stderr
+    events = json.loads((tmp_path / "out" / "stack-events.json").read_text())
+    picture = ET.parse(tmp_path / "out" / "flamegraph.svg")
+    titles = [title.text or "" for title in picture.iter("{http://www.w3.org/2000/svg}title")]
+    assert any(title.startswith("five_parts") for title in titles)
+    lines = folded.read_text().splitlines()
+    assert sum(int(line.rpartition(" ")[2]) for line in lines) == sum(
+        event["count"] for event in events if event["type"] == "profile"
+    )
+
+
+def test_a_process_by_pid_and_nobody_else(shares: Path) -> None:
+    with (
+        subprocess.Popen([shares, "60"]) as traced,
+        subprocess.Popen([shares, "60"]) as other,
+    ):
+        try:
+            with Tracer("--pid", traced.pid, "--tracer", "stack") as tracer:
+                tracer.wait_for(lambda event: event["type"] == "profile", count=3)
+                run = tracer.stop()
+        finally:
+            traced.kill()
+            other.kill()
+    assert run.exit_code == 0
+    assert {event["pid"] for event in run.of_type("profile")} == {traced.pid}
+
+
+def test_a_process_by_name_into_a_flame_graph(shares: Path, tmp_path: Path) -> None:
+    name = f"app-{os.getpid()}"
+    program = tmp_path / name
+    program.symlink_to(shares)
+    with subprocess.Popen([program, "60"]) as traced:
+        try:
+            words = (
+                "--tracer",
+                "stack",
+                "--duration",
+                "2s",
+                "--output",
+                "flamegraph.svg",
+                "--target-process",
+                name,
+            )
+            run = run_tracer(*words, cwd=tmp_path, seconds=PATIENCE)
+        finally:
+            traced.kill()
+    assert run.returncode == 0, run.stderr
+    text = (tmp_path / "flamegraph.svg").read_text()
+    assert f"processes named {name}" in text
+    assert "five_parts" in text
+
+
+def test_a_process_that_has_ended_is_named_all_the_same(shares: Path) -> None:
+    """Many short lives; the samples are taken from the ring when most of them are over."""
+    script = f"for i in $(seq 10); do {shares} 0.1; done"
+    run = run_tracer(
+        "--tracer",
+        "stack",
+        "--sampling-rate",
+        499,
+        "--output-format",
+        "ndjson",
+        "--",
+        "sh",
+        "-c",
+        script,
+        seconds=PATIENCE,
+    )
+    events = [event for event in profiles(run.stdout) if event["comm"] == "shares"]
+    named = sum(samples_in(events, name) for name in FUNCTIONS)
+    assert len({event["pid"] for event in events}) == 10
+    assert named >= 0.8 * sum(event["count"] for event in events)
