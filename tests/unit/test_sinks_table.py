@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from universal_tracer.model.ports import StandardOutput
 from universal_tracer.sinks import open_sinks
-from universal_tracer.sinks.table import Layout, TableSink
+from universal_tracer.sinks.network_table import NetworkTable
+from universal_tracer.sinks.table import Contents, Layout, TableSink
 from universal_tracer.system.terminal import Style, Terminal, cells, duration, visible
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ class Shown:
         self.reader, self.writer = os.pipe()
         style = Style(color=more.get("color", False), only_ascii=more.get("only_ascii", False))
         terminal = Terminal(self.writer, style, more.get("is_live", True), lambda _: self.size)
-        with_connections = more.get("with_connections", False)
-        self.table = TableSink(
-            "standard output", terminal, with_connections=with_connections, clock=self.clock
+        contents = Contents(
+            requests=more.get("requests", True),
+            connections=more.get("with_connections", False),
+            panel=NetworkTable(style) if more.get("network") else None,
         )
+        self.table = TableSink("standard output", terminal, contents=contents, clock=self.clock)
 
     def clock(self) -> float:
         return self.now

@@ -135,15 +135,15 @@ def _files_of(target: OutputTarget, tracers: Sequence[Tracer]) -> Iterator[Outpu
             yield OutputFile(format_name, Path(target.path) / name, types, create_directory=True)
 
 
-def standard_output(settings: Settings) -> StandardOutput:
-    """What goes to stdout, and whether that is a terminal."""
+def standard_output(settings: Settings, events: Sequence[str] = ()) -> StandardOutput:
+    """What goes to stdout, and whether that is a terminal. `events` are the types of the run."""
     targets = output_targets(settings.config)
     to_stdout = next((target.format for target in targets if target.is_stdout), None)
     is_terminal = os.isatty(_STDOUT)
     chosen = to_stdout or settings.config.output.format or _default_format(is_terminal, bool(targets))
     color = settings.config.run.color and is_terminal and not is_plain_environment()
     types = (SUMMARY,) if settings.config.output.metrics_only else settings.config.output.events
-    return StandardOutput(chosen, is_terminal, color, types)
+    return StandardOutput(chosen, is_terminal, color, types, tuple(events))
 
 
 def is_plain_environment() -> bool:

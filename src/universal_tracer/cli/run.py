@@ -104,7 +104,7 @@ class _Run:
     def execute(
         self, events: Sequence[str], files: Sequence[OutputFile], arguments: Sequence[str]
     ) -> ExitCode:
-        stdout = standard_output(self._settings)
+        stdout = standard_output(self._settings, events)
         self._targets = find_targets(self._settings, with_command=bool(arguments))
         if arguments:
             self._hold_command(arguments, events_on_stdout=stdout.format != "none")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from universal_tracer.model.ports import Loss, PacketSink, RunSummary
+from universal_tracer.model.ports import LiveSink, Loss, PacketSink, RunSummary
 from universal_tracer.model.times import rfc3339
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ class Session:
         self._counts = +self._counts
         for table, frame in batches.totals.items():
             self._measure(table, frame)
+        for table, frame in batches.live.items():
+            self._to_all_sinks(partial(_write_live, table, frame))
         if batches.packets:
             self._to_all_sinks(partial(_write_packets, batches.packets))
         if batches.losses:
@@ -209,6 +211,11 @@ class Session:
             self.failure = self.failure or SinkFailure(sink.name, error)
             return False
         return True
+
+
+def _write_live(table: str, frame: pl.DataFrame, sink: Sink) -> None:
+    if isinstance(sink, LiveSink):
+        sink.write_live(table, frame)
 
 
 def _write_packets(packets: Sequence[bytes], sink: Sink) -> None:

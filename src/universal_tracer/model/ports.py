@@ -49,7 +49,8 @@ class Batches:
     `totals` are for metrics only: tables by the names that `pipeline.aggregate` knows, whose rows are no
     events and pass no stage; counts in them are increments since the previous tick.
 
-    `packets` are blocks of pcapng for every `PacketSink`, a number of whole ones in each item.
+    `live` are figures of the last second for every `LiveSink`: `interfaces`, `flows`, `talkers`, the largest
+    first. `packets` are blocks of pcapng for every `PacketSink`, a number of whole ones in each item.
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Batches:
     hits: Mapping[str, int] = field(default_factory=dict)
     complete_until_ns: int = 0
     totals: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    live: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     packets: Sequence[bytes] = ()
 
 
@@ -151,6 +153,14 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class LiveSink(Sink, Protocol):
+    """An output that is looked at while the run goes on."""
+
+    def write_live(self, table: str, frame: pl.DataFrame) -> None:
+        """Take one of the tables of `Batches.live`."""
+
+
+@runtime_checkable
 class PacketSink(Sink, Protocol):
     """An output that takes packets, too."""
 
@@ -176,12 +186,14 @@ class StandardOutput:
     """What goes to stdout: `format` is `table`, `json`, `ndjson` or `none`.
 
     `event_types` are those of `--events`, None without the flag: a table then leaves connections out.
+    `produces` are the types that this run can bring.
     """
 
     format: str
     is_terminal: bool
     color: bool
     event_types: tuple[str, ...] | None = None
+    produces: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@
     folded      stacks, a line each, and how often they were seen
     flamegraph  the same as a picture (SVG)
     json_array  a JSON array in a file that can be read at any time
-    table       a live table on a terminal
+    table       a live table on a terminal, with network_table for what concerns packets
     pcapng      packets, byte by byte
 
 No format knows another one. The modules load polars, hence the imports within functions.
@@ -68,9 +68,11 @@ def output_error(name: str, error: OSError) -> OutputError:
 
 def _stdout_sinks(stdout: StandardOutput, subject: str) -> list[Sink]:
     from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.network_table import EVENT_TYPES as NETWORK_EVENTS  # noqa: PLC0415
+    from universal_tracer.sinks.network_table import NetworkTable  # noqa: PLC0415
     from universal_tracer.sinks.pcapng import PcapngSink  # noqa: PLC0415
     from universal_tracer.sinks.summary_lines import SummarySink  # noqa: PLC0415
-    from universal_tracer.sinks.table import TableSink  # noqa: PLC0415
+    from universal_tracer.sinks.table import Contents, TableSink  # noqa: PLC0415
 
     # None where the tracer was started with standard output closed.
     descriptor = sys.stdout.fileno() if sys.stdout else _STDOUT
@@ -85,8 +87,13 @@ def _stdout_sinks(stdout: StandardOutput, subject: str) -> list[Sink]:
             terminal = Terminal(descriptor, style, is_live)
             if stdout.event_types == ("summary",):
                 return [SummarySink(STDOUT_NAME, terminal)]
-            with_connections = "connection" in (stdout.event_types or ())
-            return [TableSink(STDOUT_NAME, terminal, with_connections=with_connections)]
+            shows_network = any(event_type in stdout.produces for event_type in NETWORK_EVENTS)
+            contents = Contents(
+                requests="http" in stdout.produces or not shows_network,
+                connections="connection" in (stdout.event_types or ()),
+                panel=NetworkTable(style) if shows_network else None,
+            )
+            return [TableSink(STDOUT_NAME, terminal, contents=contents)]
         case "pcapng":
             return [PcapngSink(STDOUT_NAME, descriptor)]
         case format_name if format_name in STACK_FORMATS:

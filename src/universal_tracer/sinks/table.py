@@ -1,11 +1,14 @@
-"""A live table: one request a line, and on a terminal a footer of running figures that stays below."""
+"""A live table: one request a line, and on a terminal a footer of running figures that stays below.
+
+Figures of other events come from a panel, which is told apart so that this file knows requests only.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
@@ -13,12 +16,14 @@ from universal_tracer.model.figures import RequestFigures, has_failed
 from universal_tracer.system.terminal import Style, Terminal, cells, duration, visible
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator
 
 _FOOTER_EVERY_S = 0.25
 _RATE_OVER_S = 2.0
 _FEWEST_ROWS = 10
 _ROWS_FOR_FOOTER = 4
+_ROWS_ABOVE_PANEL = 3
 
 # Nested columns that would be turned into Python objects for nothing.
 _NEVER_SHOWN = ("container", "request_headers", "response_headers", "breakdown", "tcp", "tls", "local")
@@ -50,6 +55,31 @@ class Layout:
         return cls(clock, method, max(path, 1), status, latency, who)
 
 
+class Panel(Protocol):
+    """Figures of other events, shown below those of requests."""
+
+    def takes(self, event_type: str) -> bool:
+        """Whether events of this type are for it."""
+
+    def write(self, event_type: str, frame: pl.DataFrame, *, is_live: bool) -> list[str]:
+        """Take rows; returns what is to be told of them line by line."""
+
+    def write_live(self, table: str, frame: pl.DataFrame) -> None:
+        """Take the figures of the last second."""
+
+    def lines(self, width: int, height: int) -> list[str]:
+        """The panel, not larger than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a table is about."""
+
+    requests: bool = True
+    connections: bool = False
+    panel: Panel | None = None
+
+
 class TableSink:
     """Requests (and connections, where asked for) as lines; losses and figures in the footer.
 
@@ -63,16 +93,17 @@ class TableSink:
         name: str,
         terminal: Terminal,
         *,
-        with_connections: bool = False,
+        contents: Contents = Contents(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """The terminal's descriptor stays open at the end."""
         self._name = name
         self._terminal = terminal
         self._style = terminal.style
-        self._with_connections = with_connections
+        self._contents = contents
+        self._panel = contents.panel
         self._clock = clock
-        self._footer = Footer(terminal.style, clock)
+        self._footer = Footer(terminal.style, clock, with_requests=contents.requests)
         self._header_width = 0
         self._footer_drawn_at = float("-inf")
         self._is_closed = False
@@ -88,8 +119,15 @@ class TableSink:
         elif event_type == "http":
             self._footer.figures.add(frame)
             self._show(frame, _request_cells)
-        elif event_type == "connection" and self._with_connections:
+        elif event_type == "connection" and self._contents.connections:
             self._show(frame, _connection_cells)
+        elif self._panel is not None and self._panel.takes(event_type):
+            self._tell(self._panel.write(event_type, frame, is_live=self._terminal.is_live))
+
+    def write_live(self, table: str, frame: pl.DataFrame) -> None:
+        """Figures of the last second, for the panel; they are seen when the footer is drawn next."""
+        if self._panel is not None:
+            self._panel.write_live(table, frame)
 
     def flush(self) -> None:
         """Brings the footer up to date."""
@@ -99,25 +137,43 @@ class TableSink:
     def close(self) -> None:
         """Leaves the last figures as ordinary lines."""
         if self._terminal.is_live and not self._is_closed:
-            lines = self._footer.lines(self._terminal.size().columns)
+            lines = self._below(self._terminal.size())
             self._terminal.write(_ERASE_BELOW + "".join(f"{line}\n" for line in lines))
         self._is_closed = True
 
     def _show(self, frame: pl.DataFrame, cells_of: Callable[[dict[str, Any], Style], Row]) -> None:
-        size = self._terminal.size()
-        layout = Layout.for_width(size.columns)
-        limit = max(size.lines - _ROWS_FOR_FOOTER, _FEWEST_ROWS) if self._terminal.is_live else frame.height
+        layout = Layout.for_width(self._terminal.size().columns)
+        limit = self._most_lines() if self._terminal.is_live else frame.height
         shown = _most_telling(frame.drop(_NEVER_SHOWN, strict=False), limit)
         lines = [] if shown.height == frame.height else [f"{frame.height - shown.height:,} more, not shown"]
         lines += [self._line(cells_of(row, self._style), layout) for row in shown.iter_rows(named=True)]
         self._draw(lines)
+
+    def _tell(self, lines: list[str]) -> None:
+        """Lines of the panel: of too many the latest."""
+        limit = self._most_lines()
+        if self._terminal.is_live and len(lines) > limit:
+            lines = [f"{len(lines) - limit:,} more, not shown", *lines[-limit:]]
+        if lines:
+            width = self._terminal.size().columns
+            self._draw([self._style.clip(line, width) for line in lines] if self._terminal.is_live else lines)
+
+    def _most_lines(self) -> int:
+        return max(self._terminal.size().lines - _ROWS_FOR_FOOTER, _FEWEST_ROWS)
+
+    def _below(self, size: os.terminal_size) -> list[str]:
+        """What stays below the lines; on a small terminal a part of it."""
+        footer = self._footer.lines(size.columns)
+        if self._panel is not None:
+            footer += self._panel.lines(size.columns, size.lines - len(footer) - _ROWS_ABOVE_PANEL)
+        return footer
 
     def _draw(self, lines: Iterable[str]) -> None:
         if not self._terminal.is_live:
             self._terminal.write("".join(f"{line}\n" for line in lines))
             return
         width = self._terminal.size().columns
-        footer = self._footer.lines(width)
+        footer = self._below(self._terminal.size())
         rows = "".join(f"{line}\n" for line in (*self._header(width), *lines))
         back = f"\x1b[{len(footer)}A\r"
         self._terminal.write(_ERASE_BELOW + rows + "".join(f"\n{line}" for line in footer) + back)
@@ -125,7 +181,7 @@ class TableSink:
 
     def _header(self, width: int) -> Iterator[str]:
         """Again where the width has changed: the columns have moved."""
-        if width != self._header_width:
+        if self._contents.requests and width != self._header_width:
             self._header_width = width
             names = Row("TIME", "METHOD", "PATH", "STATUS", None, "LATENCY", "PROCESS AND PEER")
             yield self._style.paint(self._line(names, Layout.for_width(width)), "bold")
@@ -160,8 +216,9 @@ class Row:
 class Footer:
     """Running figures in as many lines as they need."""
 
-    def __init__(self, style: Style, clock: Callable[[], float]) -> None:
+    def __init__(self, style: Style, clock: Callable[[], float], *, with_requests: bool) -> None:
         self.figures = RequestFigures()
+        self._with_requests = with_requests
         self.lost = 0
         self._style = style
         self._clock = clock
@@ -183,14 +240,21 @@ class Footer:
         return lines
 
     def _parts(self) -> Iterator[tuple[str, str]]:
+        lost = (f"{self.lost:,} lost", "red" if self.lost else "dim")
+        if not self._with_requests:
+            yield lost
+            return
+        yield from self._of_requests()
+        yield lost
+        yield f"{self.figures.served:,} served, {self.figures.made:,} made", "dim"
+
+    def _of_requests(self) -> Iterator[tuple[str, str]]:
         figures = self.figures
         yield f"{self._rate():,.0f} requests/s", "bold"
         for name, percent in (("p50", 50), ("p90", 90), ("p99", 99)):
             milliseconds = figures.latency.percentile(percent)
             yield f"{name} {duration(milliseconds, self._style)}", "dim"
         yield _counted(figures.errors, "error"), "red" if figures.errors else "dim"
-        yield f"{self.lost:,} lost", "red" if self.lost else "dim"
-        yield f"{figures.served:,} served, {figures.made:,} made", "dim"
 
     def _rate(self) -> float:
         """Requests per second of late."""
