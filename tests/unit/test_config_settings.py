@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universal_tracer.config.keys import check, keys, sections
+from universal_tracer.config.outputs import FORMAT_OF_SUFFIX, FORMATS
 from universal_tracer.config.render import effective_yaml, sample_yaml
 from universal_tracer.config.settings import FlagValue, Settings, load_settings
 from universal_tracer.config.tree import Config
@@ -203,10 +204,10 @@ def test_an_output_of_packets_needs_their_capture() -> None:
     [
         (["a.json", "./a.json"], "--output: the same output is named twice: './a.json'"),
         (["ndjson:-", "json:-"], "--output: the same output is named twice: 'json:-'"),
-        (["csvv:x"], "--output: 'csvv' is no format; known: folded, json, ndjson, pcapng, svg"),
+        (["csvv:x"], "--output: 'csvv' is no format; known: folded, json, ndjson, parquet, pcapng, svg"),
         (
             ["jsn:x"],
-            "--output: 'jsn' is no format (did you mean 'json'?); known: folded, json, ndjson, pcapng, svg",
+            f"--output: 'jsn' is no format (did you mean 'json'?); known: {', '.join(FORMATS)}",
         ),
         (["json:"], "--output: 'json:' names no file; write json:PATH"),
         (["-"], "--output: '-' needs a format, such as ndjson:-"),
@@ -214,8 +215,8 @@ def test_an_output_of_packets_needs_their_capture() -> None:
         (
             ["events.txt"],
             (
-                "--output: 'events.txt' has no suffix that names a format "
-                "(.json, .ndjson, .pcapng, .svg, .folded); write FORMAT:PATH or DIR/"
+                f"--output: 'events.txt' has no suffix that names a format ({', '.join(FORMAT_OF_SUFFIX)}); "
+                "write FORMAT:PATH or DIR/"
             ),
         ),
         (["a\0.json"], "--output: must not contain a null byte"),

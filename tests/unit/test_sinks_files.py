@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
-import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness import event_rows as rows
+from harness.small_disk import files_no_larger_than
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,15 +21,13 @@ from universal_tracer.model.errors import OutputError
 from universal_tracer.model.ports import OutputFile, StandardOutput
 from universal_tracer.sinks import open_sinks, output_error
 from universal_tracer.sinks.ndjson import NdjsonSink
-from universal_tracer.system import file_end
+from universal_tracer.system import file_end, one_step
 from universal_tracer.system.files import open_for_writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from universal_tracer.model.ports import Sink
 
-PAGE = file_end.PAGE
+PAGE = one_step.PAGE
 NO_STDOUT = StandardOutput("none", is_terminal=False, color=False)
 
 
@@ -177,19 +173,6 @@ def test_a_full_non_blocking_pipe_is_waited_for() -> None:
         assert int(counter.stdout.read()) == 4000
 
 
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """As on a full disk: writes beyond fail, the last one that fits half is cut."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
-
-
 def write_losses(sink: Sink, count: int) -> None:
     for _ in range(count):
         sink.write("loss", rows.shaped("loss", rows.LOSS))
@@ -229,8 +212,9 @@ class KilledAtAnyPoint:
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
         self.states: list[bytes] = []
-        self.write_at = file_end._write_at
-        monkeypatch.setattr(file_end, "_write_at", self.write_page_by_page)
+        self.write_at = one_step.write_at
+        for module in (one_step, file_end):
+            monkeypatch.setattr(module, "write_at", self.write_page_by_page)
 
     def write_page_by_page(self, descriptor: int, parts: Any, start: int) -> None:
         rest = b"".join(parts)
@@ -267,7 +251,7 @@ def test_json_is_valid_whenever_the_tracer_is_killed(written: list[list[str]]) -
 
 
 def test_json_on_file_systems_without_mappings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_end, "_reopen_for_mapping", lambda _: None)
+    monkeypatch.setattr(one_step, "_reopen_for_mapping", lambda _: None)
     sink = open_one(path := tmp_path / "events.json", "json")
     for count in (1, 100, 2):
         sink.write("http", rows.shaped("http", *[rows.REQUEST] * count))
@@ -280,6 +264,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from harness import event_rows as rows
+from harness.small_disk import files_no_larger_than
 from universal_tracer.model.ports import OutputFile, StandardOutput
 from universal_tracer.sinks import open_sinks
 frame = rows.shaped("loss", *[rows.LOSS] * 500)

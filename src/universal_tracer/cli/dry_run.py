@@ -65,6 +65,7 @@ def print_plan(
     require_writable(files)
     outputs = [f"{stdout.format} on standard output"] if stdout.format != "none" else []
     outputs += [f"{file.path} ({file.format})" for file in files]
+    outputs += _beside_events(settings)
     parts = [
         *map(_attached, planned),
         _paragraph("whom", _whom(targets, command)),
@@ -77,6 +78,13 @@ def print_plan(
     if not sys.stdout.encoding.lower().startswith("utf"):
         plan = plan.replace("µ", "u").encode("ascii", "backslashreplace").decode()
     print(plan)  # noqa: T201  it is the data of this run
+
+
+def _beside_events(settings: Settings) -> list[str]:
+    """The recording and the metrics, where they are asked for."""
+    directory, endpoint = settings.config.record.directory, settings.config.export.prometheus_endpoint
+    told = [f"{directory} (recording)"] if directory is not None else []
+    return told + ([f"metrics on {endpoint}"] if endpoint is not None else [])
 
 
 def _plan(tracer: Tracer, settings: Settings, targets: Targets) -> _Planned:

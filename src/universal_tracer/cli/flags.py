@@ -146,7 +146,7 @@ FLAGS: Final = (
         ("--output",),
         "output.files",
         WHERE,
-        "write a .json or .ndjson file, or FORMAT:PATH; DIR/ has its files named; repeatable",
+        "write a .json, .ndjson or .parquet file, or FORMAT:PATH; DIR/ has its files named; repeatable",
         "PATH",
         Arity.REPEATED,
     ),
@@ -156,6 +156,13 @@ FLAGS: Final = (
         WHERE,
         "standard output; default: table on a terminal, else ndjson, or none beside --output",
         choices=STDOUT_FORMATS,
+    ),
+    Flag(
+        ("--record",),
+        "record.directory",
+        WHERE,
+        "keep all events as Parquet files, a folder per event type, within record.keep and record.max_size",
+        "DIR",
     ),
     Flag(
         ("--prometheus-endpoint",),

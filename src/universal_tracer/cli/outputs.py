@@ -16,7 +16,7 @@ from universal_tracer.config.outputs import PACKETS, STACK_FORMATS
 from universal_tracer.config.rules import output_targets
 from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import OutputError, UsageError
-from universal_tracer.model.ports import OutputFile, StandardOutput
+from universal_tracer.model.ports import OutputFile, Recording, StandardOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _STDOUT: Final = 1
 _CAPTURING: Final = "xdp"
 PROFILE: Final = "profile"
+_PARQUET: Final = "parquet"
 _ERASE_BELOW: Final = b"\r\x1b[J"
 
 
@@ -67,19 +68,20 @@ def condition(settings: Settings, events: Sequence[str]) -> Stage | None:
     return made
 
 
-def output_files(settings: Settings, tracers: Sequence[Tracer]) -> list[OutputFile]:
+def output_files(settings: Settings, tracers: Sequence[Tracer], events: Sequence[str]) -> list[OutputFile]:
     """The files of `--output`, those of a directory named after the tracers that run; opens nothing.
 
-    Raises UsageError where a directory's file is named once more, and where an output is for packets or
-    stacks and nothing takes any.
+    Raises UsageError where a directory's file is named once more, where an output is for packets or stacks
+    and nothing takes any, and where a file cannot hold these events.
     """
     _require_packets(settings, tracers)
     _require_stacks(settings, tracers)
+    targets = output_targets(settings.config)
+    for target in targets:
+        if target.format == _PARQUET:
+            _require_parquet(target, events)
     found = [
-        file
-        for target in output_targets(settings.config)
-        if not target.is_stdout
-        for file in _files_of(target, tracers)
+        file for target in targets if not target.is_stdout for file in _files_of(target, tracers, events)
     ]
     seen: set[str] = set()
     for file in found:
@@ -125,7 +127,31 @@ def _require_stacks(settings: Settings, tracers: Sequence[Tracer]) -> None:
             )
 
 
-def _files_of(target: OutputTarget, tracers: Sequence[Tracer]) -> Iterator[OutputFile]:
+def _require_parquet(target: OutputTarget, events: Sequence[str]) -> None:
+    if len(events) != 1:
+        raise UsageError(
+            f"{target.text!r} can hold one event type only",
+            cause=f"a Parquet file is one table, and these are chosen: {', '.join(events)}",
+            hint=f"choose one: --events {events[0]}; --record DIR writes a file for each of them",
+        )
+    if target.is_stdout and os.isatty(_STDOUT):
+        raise UsageError(
+            "standard output is a terminal", cause="Parquet is binary", hint=f"--output {events[0]}.parquet"
+        )
+
+
+def recording(settings: Settings) -> Recording | None:
+    """Where `--record` goes; None without it."""
+    record = settings.config.record
+    if record.directory is None:
+        return None
+    return Recording(Path(record.directory), record.keep.seconds, record.max_size.bytes)
+
+
+def _files_of(target: OutputTarget, tracers: Sequence[Tracer], events: Sequence[str]) -> Iterator[OutputFile]:
+    if target.format == _PARQUET:
+        yield OutputFile(_PARQUET, Path(target.path), tuple(events))
+        return
     if target.format is not None:
         yield OutputFile(target.format, Path(target.path))
         return

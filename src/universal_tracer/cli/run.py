@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.arrivals import Arrivals, add_present
@@ -22,6 +23,7 @@ from universal_tracer.cli.outputs import (
     condition,
     leave_terminal,
     output_files,
+    recording,
     require_stdout,
     standard_output,
 )
@@ -61,7 +63,7 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     tracers = chosen_tracers(settings)
     events = chosen_events(settings, tracers)
     kept = condition(settings, events)
-    files = output_files(settings, tracers)
+    files = output_files(settings, tracers, events)
     require_filter(settings, tracers)
     require_tracing([*own_command(), *sys.argv[1:]])
     require_kernel()
@@ -115,7 +117,7 @@ class _Run:
         require_stdout(stdout)
         self._signals.before_immediate_end.append(partial(leave_terminal, stdout))
         open_sinks = import_module("universal_tracer.sinks").open_sinks
-        sinks: list[Sink] = open_sinks(files, stdout, self._targets.describe())
+        sinks: list[Sink] = open_sinks(files, stdout, self._targets.describe(), recording(self._settings))
         for sink in sinks:
             self._stack.callback(sink.close)
         self._meters = open_meters(self._settings.config, self._tracers, self._stack)
@@ -125,6 +127,8 @@ class _Run:
         self._talk.say(self._start_line(sources, sinks))
         summary = session.run()
         summary.files = [file.path for file in files]
+        if self._settings.config.record.directory is not None:
+            summary.files.append(Path(self._settings.config.record.directory))
         summary.command_status = self._command.status if self._command is not None else None
         self._talk.summarize(summary)
         return self._outcome(session, summary)

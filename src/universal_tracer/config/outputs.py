@@ -12,6 +12,7 @@ from universal_tracer.config.suggest import did_you_mean
 FORMAT_OF_SUFFIX: Final = {
     ".json": "json",
     ".ndjson": "ndjson",
+    ".parquet": "parquet",
     ".pcapng": "pcapng",
     ".svg": "svg",
     ".folded": "folded",
@@ -71,7 +72,7 @@ def _named(text: str, name: str, path: str) -> OutputTarget:
 def _unknown_format(text: str, prefix: str | None) -> str:
     suffixes = ", ".join(FORMAT_OF_SUFFIX)
     if text == STDOUT_PATH:
-        return f"'-' needs a format, such as {STDOUT_FORMATS[2]}:-"
+        return "'-' needs a format, such as ndjson:-"
     if prefix is not None and prefix.isalnum():
         return f"{prefix!r} is no format{did_you_mean(prefix, FORMATS)}; known: {', '.join(FORMATS)}"
     if Path(text).is_dir():

@@ -182,6 +182,15 @@ class OutputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """Where `--record` writes; what is older than `keep_s`, or more than `max_bytes` in all, is deleted."""
+
+    directory: Path
+    keep_s: float
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class StandardOutput:
     """What goes to stdout: `format` is `table`, `json`, `ndjson` or `none`.
 
@@ -216,6 +225,7 @@ class RunSummary:
 # Entry points that the run calls, with the modules that provide them:
 #   sources.live.open_http(settings: sources settings mapping) -> Source
 #   pipeline.stages(config: config.tree.Config) -> list[Stage]
-#   sinks.open_sinks(files: Sequence[OutputFile], stdout: StandardOutput) -> list[Sink]
+#   sinks.open_sinks(files: Sequence[OutputFile], stdout: StandardOutput, recording: Recording | None)
+#       -> list[Sink]
 #       raises model.errors.OutputError; a sink that was opened before another one failed is closed again.
 # `loss` rows are made by the run (timestamp, timestamp_ns, tracer, where, count) and pass through the stages.

@@ -4,8 +4,11 @@
     folded      stacks, a line each, and how often they were seen
     flamegraph  the same as a picture (SVG)
     json_array  a JSON array in a file that can be read at any time
+    parquet     one event type as a Parquet file that can be read at any time
+    recording   a folder of Parquet files per event type, the oldest of which go
     table       a live table on a terminal, with network_table for what concerns packets
     pcapng      packets, byte by byte
+    prometheus  metrics over HTTP: no sink, it is opened by the run
 
 No format knows another one. The modules load polars, hence the imports within functions.
 """
@@ -30,13 +33,18 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from universal_tracer.model.ports import OutputFile, Sink, StandardOutput
+    from universal_tracer.model.ports import OutputFile, Recording, Sink, StandardOutput
 
 STDOUT_NAME = "standard output"
 _STDOUT = 1
 
 
-def open_sinks(files: Sequence[OutputFile], stdout: StandardOutput, subject: str = "") -> list[Sink]:
+def open_sinks(
+    files: Sequence[OutputFile],
+    stdout: StandardOutput,
+    subject: str = "",
+    recording: Recording | None = None,
+) -> list[Sink]:
     """The sinks of a run, standard output first. Existing files are replaced. `subject`: who is traced.
 
     Raises `OutputError` where one cannot be opened; those that were opened before it are closed again.
@@ -48,6 +56,12 @@ def open_sinks(files: Sequence[OutputFile], stdout: StandardOutput, subject: str
         except OSError as error:
             _close(sinks)
             raise output_error(str(file.path), error) from error
+    if recording is not None:
+        try:
+            sinks.append(_open_recording(recording))
+        except OSError as error:
+            _close(sinks)
+            raise output_error(str(recording.directory), error) from error
     return sinks
 
 
@@ -67,53 +81,62 @@ def output_error(name: str, error: OSError) -> OutputError:
 
 
 def _stdout_sinks(stdout: StandardOutput, subject: str) -> list[Sink]:
-    from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
-    from universal_tracer.sinks.network_table import EVENT_TYPES as NETWORK_EVENTS  # noqa: PLC0415
-    from universal_tracer.sinks.network_table import NetworkTable  # noqa: PLC0415
-    from universal_tracer.sinks.pcapng import PcapngSink  # noqa: PLC0415
-    from universal_tracer.sinks.summary_lines import SummarySink  # noqa: PLC0415
-    from universal_tracer.sinks.table import Contents, TableSink  # noqa: PLC0415
-
     # None where the tracer was started with standard output closed.
     descriptor = sys.stdout.fileno() if sys.stdout else _STDOUT
-    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
     match stdout.format:
         case "none":
             return []
         case "table":
-            is_live = stdout.is_terminal and os.environ.get("TERM", "dumb") != "dumb"
-            only_ascii = not encoding.lower().startswith("utf")
-            style = Style(color=stdout.color and is_live, only_ascii=only_ascii)
-            terminal = Terminal(descriptor, style, is_live)
-            if stdout.event_types == ("summary",):
-                return [SummarySink(STDOUT_NAME, terminal)]
-            shows_network = any(event_type in stdout.produces for event_type in NETWORK_EVENTS)
-            contents = Contents(
-                requests="http" in stdout.produces or not shows_network,
-                connections="connection" in (stdout.event_types or ()),
-                panel=NetworkTable(style) if shows_network else None,
-            )
-            return [TableSink(STDOUT_NAME, terminal, contents=contents)]
-        case "pcapng":
-            return [PcapngSink(STDOUT_NAME, descriptor)]
+            return [_table(stdout, descriptor)]
+        case "parquet":
+            return [_parquet(STDOUT_NAME, descriptor, stdout.event_types)]
         case format_name if format_name in STACK_FORMATS:
             return [_stack_sink(format_name, STDOUT_NAME, os.dup(descriptor), subject)]
-        case _:
-            return [NdjsonSink(STDOUT_NAME, descriptor)]
+        case format_name:
+            return [_stream(format_name, STDOUT_NAME, descriptor)]
+
+
+def _table(stdout: StandardOutput, descriptor: int) -> Sink:
+    from universal_tracer.sinks.network_table import EVENT_TYPES as NETWORK_EVENTS  # noqa: PLC0415
+    from universal_tracer.sinks.network_table import NetworkTable  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.summary_lines import SummarySink  # noqa: PLC0415
+    from universal_tracer.sinks.table import Contents, TableSink  # noqa: PLC0415
+
+    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
+    is_live = stdout.is_terminal and os.environ.get("TERM", "dumb") != "dumb"
+    style = Style(color=stdout.color and is_live, only_ascii=not encoding.lower().startswith("utf"))
+    terminal = Terminal(descriptor, style, is_live)
+    if stdout.event_types == ("summary",):
+        return SummarySink(STDOUT_NAME, terminal)
+    shows_network = any(event_type in stdout.produces for event_type in NETWORK_EVENTS)
+    contents = Contents(
+        requests="http" in stdout.produces or not shows_network,
+        connections="connection" in (stdout.event_types or ()),
+        panel=NetworkTable(style) if shows_network else None,
+    )
+    return TableSink(STDOUT_NAME, terminal, contents=contents)
+
+
+def _stream(format_name: str, name: str, descriptor: int) -> Sink:
+    """What is written as it comes, also into pipes."""
+    from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.pcapng import PcapngSink  # noqa: PLC0415
+
+    return PcapngSink(name, descriptor) if format_name == "pcapng" else NdjsonSink(name, descriptor)
 
 
 def _open(file: OutputFile, subject: str) -> Sink:
     if file.create_directory:
         with suppress(FileExistsError):
             file.path.parent.mkdir()
+    if file.format == "parquet":
+        return _parquet(str(file.path), open_for_writing(file.path), file.event_types)
     sink = _sink(file.format, file.path, subject)
     return sink if file.event_types is None else _Only(sink, frozenset(file.event_types))
 
 
 def _sink(format_name: str, path: Path, subject: str) -> Sink:
     from universal_tracer.sinks.json_array import JsonSink  # noqa: PLC0415  loads polars
-    from universal_tracer.sinks.ndjson import NdjsonSink  # noqa: PLC0415
-    from universal_tracer.sinks.pcapng import PcapngSink  # noqa: PLC0415
 
     descriptor = open_for_writing(path)
     if format_name in STACK_FORMATS:
@@ -121,7 +144,7 @@ def _sink(format_name: str, path: Path, subject: str) -> Sink:
     # An array needs a file in which one can go back; pipes and devices get lines as standard output does.
     if format_name == "json" and is_regular(descriptor):
         return JsonSink(str(path), descriptor)
-    return PcapngSink(str(path), descriptor) if format_name == "pcapng" else NdjsonSink(str(path), descriptor)
+    return _stream(format_name, str(path), descriptor)
 
 
 def _stack_sink(format_name: str, name: str, descriptor: int, subject: str) -> Sink:
@@ -131,6 +154,19 @@ def _stack_sink(format_name: str, name: str, descriptor: int, subject: str) -> S
     if format_name == "folded":
         return FoldedSink(name, descriptor)
     return FlameGraphSink(name, descriptor, subject)
+
+
+def _parquet(name: str, descriptor: int, event_types: Sequence[str] | None) -> Sink:
+    from universal_tracer.sinks.parquet import ParquetSink  # noqa: PLC0415  loads polars
+
+    [event_type] = event_types or ()
+    return ParquetSink(name, descriptor, event_type)
+
+
+def _open_recording(recording: Recording) -> Sink:
+    from universal_tracer.sinks.recording import RecordingSink  # noqa: PLC0415  loads polars
+
+    return RecordingSink(recording)
 
 
 def _close(sinks: list[Sink]) -> None:

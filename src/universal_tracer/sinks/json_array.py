@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from universal_tracer.model.json_lines import json_lines
 from universal_tracer.system.file_end import FileEnd
-from universal_tracer.system.files import CLOSED, write_whole
+from universal_tracer.system.files import CLOSED, require_linked, write_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +44,9 @@ class JsonSink:
             self._separator = b",\n"
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is held back. Raises OSError where the file has been deleted."""
+        if self._descriptor != CLOSED:
+            require_linked(self._descriptor)
 
     def close(self) -> None:
         self._file_end.close()

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from universal_tracer.model.json_lines import json_lines
-from universal_tracer.system.files import CLOSED, write_whole
+from universal_tracer.system.files import CLOSED, require_linked, write_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,7 +36,9 @@ class NdjsonSink:
             write_whole(self._descriptor, _visible(text) if self._is_terminal else text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is held back. Raises OSError where the file has been deleted."""
+        if self._descriptor > STDERR:
+            require_linked(self._descriptor)
 
     def close(self) -> None:
         if self._descriptor > STDERR:

@@ -9,8 +9,9 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final
 
-from universal_tracer.system.file_end import PAGE, FileEnd
+from universal_tracer.system.file_end import FileEnd
 from universal_tracer.system.files import CLOSED, is_regular, write_whole
+from universal_tracer.system.one_step import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import stat
@@ -55,3 +56,10 @@ def _take_back(descriptor: int, size: int) -> None:
         if is_regular(descriptor) and os.lseek(descriptor, 0, os.SEEK_CUR) == end:
             os.ftruncate(descriptor, end - size)
             os.lseek(descriptor, end - size, os.SEEK_SET)
+
+
+def require_linked(descriptor: int) -> None:
+    """Raises FileNotFoundError where a regular file has been deleted: what is written to it would be lost."""
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and not status.st_nlink:
+        raise FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
