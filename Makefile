@@ -28,9 +28,11 @@ BIN := $(VIRTUAL_ENV)/bin
 STAMPS := build/stamps
 OBJECTS := src/universal_tracer/objects
 LAUNCHER := build/universal-tracer
+MAN_PAGE := build/wheel-data/data/share/man/man8/universal-tracer.8
 
 CORE_SOURCES := $(shell find native/core/src native/python -name '*.rs' 2>/dev/null)
 CARGO_FILES := native/Cargo.toml native/Cargo.lock $(wildcard native/*/Cargo.toml)
+PYTHON_SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 BPF_PROGRAMS := $(patsubst bpf/%.bpf.c,%,$(wildcard bpf/*.bpf.c))
 BPF_HEADERS := $(wildcard bpf/include/*.h) bpf/vmlinux/$(ARCH)/vmlinux.h
 
@@ -53,15 +55,21 @@ help: ## this list
 	    /^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Use
-.PHONY: setup build ebpf demo
+.PHONY: setup build ebpf demo man
 
-setup: packages $(STAMPS)/module $(LAUNCHER) ## install what is missing, make .venv, build everything
+setup: packages $(STAMPS)/module $(STAMPS)/generated $(LAUNCHER) ## install what is missing, make .venv, build everything
 	# Under sudo and for other users the launcher leaves no compiled files in this tree: here they are.
 	$(BIN)/python -m compileall -q src
 
 build: setup ## build/universal-tracer: the launcher that runs from any directory and under sudo
 
 ebpf: packages $(BPF_PROGRAMS:%=build/%.o) ## compile the kernel programs to build/*.o and link them here
+
+man: setup ## the manual page: build/universal-tracer.8, checked
+	LC_ALL=C.UTF-8 MANROFFSEQ= MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z $(MAN_PAGE) 2>&1 >/dev/null | \
+	    { ! grep .; }
+	ln -sf wheel-data/data/share/man/man8/universal-tracer.8 build/universal-tracer.8
+	echo "man build/universal-tracer.8"
 
 demo: build ## trace a small system on loopback for some seconds and show its requests
 	scripts/demo
@@ -128,7 +136,7 @@ vmlinux: ## write bpf/vmlinux/*/vmlinux.h anew after a change of bpf/vmlinux/typ
 	scripts/update-vmlinux
 
 clean: ## remove everything that was built, .venv included; not the cache of Rust's results
-	rm -rf .venv build dist $(OBJECTS) src/universal_tracer/*.so $(BPF_PROGRAMS:%=%.o)
+	rm -rf .venv build dist $(OBJECTS) src/universal_tracer/generated src/universal_tracer/*.so $(BPF_PROGRAMS:%=%.o)
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -168,7 +176,12 @@ build/%.o: bpf/%.bpf.c $(BPF_HEADERS) $(STAMPS)/libbpf-headers $(STAMPS)/arch-$(
 	mkdir -p $(OBJECTS)
 	cp $@ $(OBJECTS)/
 
-$(STAMPS)/module: $(STAMPS)/venv $(CARGO_FILES) $(CORE_SOURCES) pyproject.toml $(BPF_PROGRAMS:%=build/%.o) | rust
+# What the program prints of itself; the data folder has to be there when the module is built.
+$(STAMPS)/generated: $(PYTHON_SOURCES) $(STAMPS)/venv
+	PYTHONPATH=src $(BIN)/python -m universal_tracer.cli.generate $(MAN_PAGE)
+	touch $@
+
+$(STAMPS)/module: $(STAMPS)/venv $(CARGO_FILES) $(CORE_SOURCES) pyproject.toml $(BPF_PROGRAMS:%=build/%.o) | rust $(STAMPS)/generated
 	echo "building the native module (minutes when it is the first time)"
 	scripts/in-target env PATH="$(BIN):$$PATH" pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

@@ -1,6 +1,6 @@
 """`python -m universal_tracer`."""
 
-from universal_tracer.cli.app import main
+from universal_tracer.cli.entry import main
 
 if __name__ == "__main__":
     main()

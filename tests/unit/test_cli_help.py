@@ -30,7 +30,7 @@ HEAVY = (
 TELLING = """
 import atexit, json, sys
 atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
-from universal_tracer.cli.app import main
+from universal_tracer.cli.entry import main
 main()
 """
 
@@ -66,6 +66,8 @@ def test_nothing_heavy_is_loaded_unless_something_is_traced(arguments: list[str]
     assert [name for name in HEAVY if name in loaded] == []
     if arguments[-1] in ("--help", "--version"):
         assert [name for name in ("msgspec", "yaml") if name in loaded] == []
+    if arguments in (["--help"], ["--version"], ["config", "show"]):
+        assert "click" not in loaded, "make setup writes what is told without it"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

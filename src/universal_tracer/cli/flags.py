@@ -38,6 +38,7 @@ class Flag:
     """A flag and the key that it sets.
 
     `sets` is a switch's value, `tracer` is whose flag it is, `also` names keys that get the same value.
+    `values` are offered by completion where others are allowed, too.
     """
 
     names: tuple[str, ...]
@@ -50,6 +51,7 @@ class Flag:
     sets: Any = True
     tracer: str | None = None
     also: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
     @property
     def parameter(self) -> str:
@@ -109,6 +111,7 @@ FLAGS: Final = (
         f"types to produce: {', '.join(available_events())}; default: all",
         "TYPE,...",
         Arity.COMMAS,
+        values=available_events(),
     ),
     Flag(
         ("--where",),

@@ -38,15 +38,23 @@ def usage_text(usages: Iterable[str]) -> str:
     return "\n".join([f"Usage: {first}", *(f"       {usage}" for usage in others)])
 
 
-def options_text(command: click.Command, context: click.Context) -> str:
-    """Every option of the command, group by group; those without a group come last, under how it runs."""
-    by_group: dict[str, list[str]] = {group: [] for group in GROUPS}
+def options_by_group(command: click.Command, context: click.Context) -> dict[str, list[tuple[str, str]]]:
+    """(Names, meaning) of every option, by group; those without a group come last, under how it runs."""
+    by_group: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
         if record is not None and isinstance(parameter, click.Option):
             group = parameter.flag.group if isinstance(parameter, FlagOption) else HOW
-            by_group[group].append(row(record[0], record[1]))
-    return "\n\n".join("\n".join([f"{group}:", *rows]) for group, rows in by_group.items() if rows)
+            by_group[group].append(record)
+    return {group: records for group, records in by_group.items() if records}
+
+
+def options_text(command: click.Command, context: click.Context) -> str:
+    """Every option of the command, group by group."""
+    groups = options_by_group(command, context).items()
+    return "\n\n".join(
+        "\n".join([f"{group}:", *(row(*record) for record in records)]) for group, records in groups
+    )
 
 
 def row(left: str, right: str) -> str:

@@ -29,11 +29,11 @@ _SUBCOMMANDS: Final = {
     ),
     "config": ("universal_tracer.cli.config_commands:config", "Check, show and describe the configuration"),
 }
-_PURPOSE: Final = (
+PURPOSE: Final = (
     "See the HTTP requests of this machine's programs as they happen: method, path, status, latency, who to "
     "whom. Nothing is changed in them, nothing is restarted. With a COMMAND: start it and trace what it does."
 )
-_EXAMPLES: Final = (
+EXAMPLES: Final = (
     ("everything on this machine, until Ctrl-C", "sudo universal-tracer"),
     ("one command and what it starts", "sudo universal-tracer -- curl -s http://example.com"),
     (
@@ -84,8 +84,8 @@ class RootCommand(GroupedHelp, click.Group):
         )
         formatter.write(usage_text(usages) + "\n\n")
         formatter.current_indent = 0
-        formatter.write_text(_PURPOSE)
-        parts = (options_text(self, ctx), subcommands, examples_text(_EXAMPLES))
+        formatter.write_text(PURPOSE)
+        parts = (options_text(self, ctx), subcommands, examples_text(EXAMPLES))
         formatter.write("\n" + "\n\n".join(parts) + "\n")
 
 

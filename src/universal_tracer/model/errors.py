@@ -18,7 +18,7 @@ to do, where possible a command to run.
 from __future__ import annotations
 
 from enum import IntEnum, unique
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,19 @@ class ExitCode(IntEnum):
     KERNEL = 5
     TARGET = 6
     ENDPOINT = 7
+
+
+EXIT_MEANINGS: Final = {
+    ExitCode.OK: "fine; also when the traced COMMAND failed, whose code is in the summary",
+    ExitCode.FAILED: "failed: an output cannot be written, for instance; what was written stays valid",
+    ExitCode.USAGE: "wrong usage or configuration",
+    ExitCode.LOST: "events were lost and --strict was given",
+    ExitCode.PRIVILEGE: "a privilege is missing",
+    ExitCode.KERNEL: "the kernel lacks something needed",
+    ExitCode.TARGET: "nobody there to trace, no such interface, or COMMAND cannot be started",
+    ExitCode.ENDPOINT: "an endpoint cannot be reached, or its port is in use",
+}
+"""For the manual page; 130 is a second Ctrl-C."""
 
 
 class TracerError(Exception):
