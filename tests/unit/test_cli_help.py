@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness.capability import missing
 
 from universal_tracer import __version__
 from universal_tracer.cli.flags import FLAGS, RATE_OF_ONE_TRACER, STDOUT_FORMATS
+from universal_tracer.cli.quick import generated
 from universal_tracer.cli.tracers import TRACERS, available_events
 from universal_tracer.config import outputs
 from universal_tracer.config.keys import keys
@@ -67,7 +69,9 @@ def test_nothing_heavy_is_loaded_unless_something_is_traced(arguments: list[str]
     if arguments[-1] in ("--help", "--version"):
         assert [name for name in ("msgspec", "yaml") if name in loaded] == []
     if arguments in (["--help"], ["--version"], ["config", "show"]):
-        assert "click" not in loaded, "make setup writes what is told without it"
+        if generated("help.txt") is None:
+            missing("what the build writes, made of the sources as they are (make setup)")
+        assert "click" not in loaded
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

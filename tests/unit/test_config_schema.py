@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+from universal_tracer.cli.config_page import config_page
+from universal_tracer.cli.flags import FLAGS
 from universal_tracer.config.keys import keys, sections
 from universal_tracer.config.schema import json_schema
 
@@ -44,3 +47,15 @@ def test_keys_carry_description_default_and_range() -> None:
 
 def test_sections_may_be_empty() -> None:
     assert SCHEMA["properties"]["privacy"]["type"] == ["object", "null"]
+
+
+def test_the_page_is_up_to_date() -> None:
+    page = Path(__file__).parents[2] / "docs" / "CONFIG.md"
+    command = "python -m universal_tracer.cli.config_page > docs/CONFIG.md"
+    assert page.read_text(encoding="utf-8") == config_page(), command
+
+
+def test_every_flag_has_a_key_that_the_page_tells() -> None:
+    page = config_page()
+    assert [flag.longest for flag in FLAGS if f"`{flag.longest}`" not in page] == []
+    assert [key.name for key in keys().values() if f"| `{key.name}` |" not in page] == []

@@ -136,6 +136,14 @@ FLAGS: Final = (
         "HZ",
         tracer="stack",
     ),
+    Flag(
+        ("--correlation-table-size",),
+        "http_tracer.correlation_table_size",
+        WHAT,
+        "requests that may wait for their answers at once",
+        "N",
+        tracer="http",
+    ),
     Flag(("--sampling-rate",), RATE_OF_ONE_TRACER, WHAT, "the same, for the one chosen tracer", "N"),
     Flag(
         ("--metrics-only",),
