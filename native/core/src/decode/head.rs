@@ -393,3 +393,58 @@ impl EndSearch {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn beginnings_are_judged_by_what_is_there() {
+        for (bytes, expected) in [
+            ("", Opening::Undecided),
+            ("H", Opening::Undecided),
+            ("HTTP/1", Opening::Undecided),
+            ("HTTP/1.1 2", Opening::Response),
+            ("HTTP/1.1 20x", Opening::Neither),
+            ("HTTP/1.1 200 OK\r\n", Opening::Response),
+            ("HTTP/1.1 2000 OK\r\n", Opening::Neither),
+            ("GE", Opening::Undecided),
+            ("GET ", Opening::Undecided),
+            ("GET /a", Opening::Request),
+            ("GET /a HTTP/1.", Opening::Request),
+            ("GET /a HTTP/2", Opening::Neither),
+            ("GET /a b", Opening::Neither),
+            ("GET ht", Opening::Request),
+            ("GET http://h/", Opening::Request),
+            ("GET word word", Opening::Neither),
+            ("CONNECT h:1", Opening::Request),
+            ("more of it", Opening::Neither),
+            ("PRI * HTTP/2.0\r\n", Opening::Neither),
+            ("\x16\x03\x01", Opening::Neither),
+            (" GET /", Opening::Neither),
+        ] {
+            assert_eq!(opening(bytes.as_bytes()), expected, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        /// What is searched in pieces ends where it ends when read as a whole.
+        #[test]
+        fn a_heads_end_is_the_same_in_pieces(
+            text in prop::collection::vec(prop::sample::select(b"\r\n:ab \t\0".to_vec()), 0..40),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let head = [b"GET / HTTP/1.1\n", text.as_slice()].concat();
+            let whole = FieldRanges::default().read(&head, 15, Side::Request);
+            let cut = cut.index(head.len());
+            let mut search = EndSearch::new();
+            let in_pieces = match search.find(&head[..cut]) {
+                Some(end) => Some(end),
+                None => search.find(&head[cut..]).map(|end| cut + end),
+            };
+            prop_assert_eq!(in_pieces, whole);
+        }
+    }
+}
