@@ -56,13 +56,47 @@ def measure(events: int, rounds: int) -> None:
         report(type(stage).__name__, taken, events)
         frame = stage("http", frame)
         whole += taken
-    whole += measure_outputs(frame, rounds)
-    report("stages and ndjson file", whole, events)
+    taken = measure_outputs(frame, rounds)
+    taken["metrics"] = measure_metrics(frame, rounds)
+    for output in ("ndjson", "parquet", "metrics"):
+        report(f"stages and {output}", whole + taken[output], events)
+    measure_scrape()
     print(f"resident memory: {resident_mb():.0f} MB, at its highest {peak_mb():.0f} MB")
 
 
-def measure_outputs(frame: pl.DataFrame, rounds: int) -> float:
-    """Print one line per output; returns the seconds that the ndjson file took."""
+def measure_metrics(frame: pl.DataFrame, rounds: int) -> float:
+    """Print a line; returns the seconds that counting the rows took."""
+    from universal_tracer.model.series import Series
+    from universal_tracer.pipeline.aggregate import Metrics
+
+    meter = Metrics(Series(), {"http": "http"})
+    taken = best(lambda: meter.measure("http", frame), rounds)
+    report("metrics", taken, frame.height)
+    return taken
+
+
+def measure_scrape() -> None:
+    """Print how long a scrape of as many series as there can be takes."""
+    import polars as pl
+
+    from universal_tracer.model.exposition import TextFormat, exposition
+    from universal_tracer.model.series import Series
+    from universal_tracer.pipeline.aggregate import Metrics
+
+    frame = synthetic_requests(2000).with_columns(
+        service=pl.lit("shop"), route=pl.format("/route/{}", pl.int_range(pl.len()))
+    )
+    meter = Metrics(Series(), {"http": "http"})
+    meter.measure("http", frame)
+    for text_format in TextFormat:
+        text = exposition(meter.series.families(), text_format)
+        series = sum(not line.startswith(b"#") for line in text.splitlines())
+        taken = best(lambda text_format=text_format: exposition(meter.series.families(), text_format), 7)
+        print(f"scrape of {series:,} series, {text_format.name.lower()}: {taken * 1000:.0f} ms")
+
+
+def measure_outputs(frame: pl.DataFrame, rounds: int) -> dict[str, float]:
+    """Print one line per output; returns the seconds that each took."""
     from universal_tracer.model.figures import RequestFigures
     from universal_tracer.model.json_lines import json_lines
     from universal_tracer.model.ports import OutputFile, StandardOutput
@@ -85,7 +119,25 @@ def measure_outputs(frame: pl.DataFrame, rounds: int) -> float:
             taken[format_name] = best(lambda sink=sink: sink_batch(sink, frame), rounds)
             sink.close()
         report(f"{format_name} file", taken[format_name], frame.height)
-    return taken["ndjson"]
+    taken["parquet"] = measure_parquet(frame, rounds)
+    return taken
+
+
+def measure_parquet(frame: pl.DataFrame, rounds: int) -> float:
+    """Print a line; returns the seconds that a batch took, as a row group with the file's new index."""
+    from universal_tracer.system.files import open_for_writing
+    from universal_tracer.system.parquet import ParquetWriter
+
+    def write(writer: ParquetWriter) -> None:
+        writer.write(frame)
+        writer.tell()
+
+    with tempfile.TemporaryDirectory() as directory:
+        writer = ParquetWriter(open_for_writing(Path(directory, "http.parquet")), "http")
+        taken = best(lambda: write(writer), rounds)
+        writer.close()
+    report("parquet file", taken, frame.height)
+    return taken
 
 
 def synthetic_requests(count: int) -> pl.DataFrame:

@@ -125,6 +125,39 @@ def test_every_metric_is_described_as_the_model_has_it(text_format: TextFormat) 
     assert samples(series)["universal_tracer_cpu_seconds_total", frozenset()] == 1.5
 
 
+def test_packets_are_counted_by_protocol() -> None:
+    meter = Metrics(Series(), {})
+    protocols = [6, 6, 17, 1, 58, 132, 47, None]
+    frame = pl.DataFrame(
+        {
+            "interface": ["eth0"] * 8,
+            "direction": ["ingress"] * 8,
+            "protocol": pl.Series(protocols, dtype=pl.UInt8),
+            "packets": [1] * 8,
+            "bytes": [100] * 8,
+        }
+    )
+    meter.measure("network", frame)
+    meter.measure("network", frame)
+    values = samples(meter.series)
+    packets = {
+        dict(labels)["protocol"]: value for labels, value in of(values, "network_packets_total").items()
+    }
+    names = ("udp", "icmp", "ipv6-icmp", "sctp", "other", "non-ip")
+    assert packets == {"tcp": 4, **dict.fromkeys(names, 2)}
+    assert sum(of(values, "network_bytes_total").values()) == 1600
+
+
+def test_stacks_are_counted_by_service_and_kind() -> None:
+    frame = pl.DataFrame({"service": ["a", "a", None], "kind": ["cpu", "cpu", "lock"], "count": [2, 3, 4]})
+    meter = Metrics(Series(), {"profile": "stack"})
+    meter.measure("profile", frame)
+    assert of(samples(meter.series), "stack_samples_total") == {
+        frozenset({("service", "a"), ("kind", "cpu")}): 5,
+        frozenset({("service", ""), ("kind", "lock")}): 4,
+    }
+
+
 def test_what_is_not_known_is_absent() -> None:
     series = Series()
     series.ask(CPU_SECONDS, lambda: None)

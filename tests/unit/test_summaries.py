@@ -90,6 +90,19 @@ def test_a_tracer_that_does_not_run_is_null() -> None:
     assert "http" not in told.tell(105.0)[1].columns
 
 
+def test_packets_flows_and_stacks() -> None:
+    told = summary(Clock(), "xdp", "stack")
+    assert told.event_types == {"network", "flow", "profile"}
+    told.measure("network", pl.DataFrame({"packets": [1, 2], "bytes": [10, 20]}))
+    told.measure("flow", pl.DataFrame({"state": ["fin", "active", "idle"]}))
+    told.measure("profile", pl.DataFrame({"count": [5, 2], "end": ["complete", "truncated"]}))
+    (row,) = told.tell(105.0)[1].to_dicts()
+    assert row["xdp"] == {"packets": 3, "bytes": 30, "flows": 3}
+    assert row["stack"] == {"samples": 7, "complete": 5}
+    (row,) = told.tell(110.0)[1].to_dicts()
+    assert row["xdp"] == {"packets": 0, "bytes": 0, "flows": 0}
+
+
 def test_parts_are_columns_of_the_event() -> None:
     assert set(PARTS) <= {column.name for column in EVENT_TYPES["summary"].columns}
 

@@ -36,6 +36,10 @@ METHODS: Final = frozenset(
 """Methods that label a metric (IANA's registry and PURGE); who makes up others must not make up series."""
 
 
+IP_PROTOCOLS: Final = MappingProxyType({1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp"})
+"""How `protocol` calls them; others are `other`, packets without IP are `non-ip`."""
+
+
 class Kind(Enum):
     """How a metric behaves; the values are the names that Prometheus uses."""
 
@@ -124,6 +128,24 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 _ROUTE_LABELS,
                 "Time from a request's first byte to its response's last; to the first where it streams",
                 unit="seconds",
+            ),
+            Metric(
+                "network_packets_total",
+                _COUNTER,
+                ("interface", "direction", "protocol"),
+                "Packets on the wire; the sum over `protocol` is the interface's",
+            ),
+            Metric(
+                "network_bytes_total",
+                _COUNTER,
+                ("interface", "direction", "protocol"),
+                "Bytes of these packets, as Ethernet frames without checksum",
+            ),
+            Metric(
+                "stack_samples_total",
+                _COUNTER,
+                ("service", "kind"),
+                "Stacks that were taken; `kind` is `cpu`, `off-cpu`, `lock` or `memory`",
             ),
             EVENTS,
             EVENTS_LOST,

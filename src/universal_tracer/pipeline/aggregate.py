@@ -16,6 +16,7 @@ from universal_tracer.model.metrics import (
     DURATION_BOUNDS_S,
     EVENTS,
     EVENTS_LOST,
+    IP_PROTOCOLS,
     METHODS,
     METRICS,
     OTHER_METHOD,
@@ -63,8 +64,29 @@ _HTTP = Measure(
     ),
 )
 
+# Of the table `network`, which the packets' source gives: interface, direction, protocol (the IP protocol's
+# number, null where a packet is not IP), packets, bytes.
+_NETWORK = Measure(
+    labels={
+        "interface": _text("interface"),
+        "direction": _text("direction"),
+        "protocol": pl.when(pl.col("protocol").is_null())
+        .then(pl.lit("non-ip"))
+        .otherwise(pl.col("protocol").replace_strict(IP_PROTOCOLS, default="other", return_dtype=pl.String)),
+    },
+    counters={
+        "network_packets_total": pl.col("packets").sum(),
+        "network_bytes_total": pl.col("bytes").sum(),
+    },
+)
+
+_STACKS = Measure(
+    labels={"service": _text("service"), "kind": _text("kind")},
+    counters={"stack_samples_total": pl.col("count").sum()},
+)
+
 # By event type, or by the name of a table that a source gives for metrics only (`Batches.totals`).
-MEASURES: Final[Mapping[str, Measure]] = {"http": _HTTP}
+MEASURES: Final[Mapping[str, Measure]] = {"http": _HTTP, "network": _NETWORK, "profile": _STACKS}
 
 
 @dataclass(slots=True)

@@ -56,12 +56,51 @@ class RequestsPart:
         }
 
 
+class SumsPart:
+    """Members that are sums over the rows of some types; `sums` gives a type's, by member."""
+
+    def __init__(self, sums: Mapping[str, Mapping[str, pl.Expr]]) -> None:
+        self.event_types = frozenset(sums)
+        self._sums = sums
+        self._counts = self._nothing()
+
+    def add(self, event_type: str, frame: pl.DataFrame) -> None:
+        """See `Part`."""
+        for name, value in frame.select(**self._sums[event_type]).row(0, named=True).items():
+            self._counts[name] += value
+
+    def take(self) -> dict[str, Any]:
+        """See `Part`."""
+        counts, self._counts = self._counts, self._nothing()
+        return counts
+
+    def _nothing(self) -> dict[str, int]:
+        return {name: 0 for sums in self._sums.values() for name in sums}
+
+
+# The table `network` is described in `pipeline.aggregate`.
+_NETWORK = {
+    "network": {"packets": pl.col("packets").sum(), "bytes": pl.col("bytes").sum()},
+    "flow": {"flows": pl.len()},
+}
+_STACKS = {
+    "profile": {
+        "samples": pl.col("count").sum(),
+        "complete": pl.col("count").filter(pl.col("end") == "complete").sum(),
+    }
+}
+
+
 def _request_figures() -> RequestFigures:
     return RequestFigures(latency=ExactLatencies())
 
 
 # By tracer. A tracer that has no part here is null in every summary.
-PARTS: Final[Mapping[str, Callable[[], Part]]] = {"http": RequestsPart}
+PARTS: Final[Mapping[str, Callable[[], Part]]] = {
+    "http": RequestsPart,
+    "xdp": lambda: SumsPart(_NETWORK),
+    "stack": lambda: SumsPart(_STACKS),
+}
 
 
 class IntervalSummary:
