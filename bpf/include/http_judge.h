@@ -26,30 +26,29 @@ static __always_inline __u32 is_zero(__u64 difference)
 /* A stride of bytes per call: the call costs more than looking at a byte. */
 static long count_step(__u32 index, struct request_search *search)
 {
-	__u32 start = index * SEARCH_STRIDE, found = 0;
+	__u32 start = index * SEARCH_STRIDE;
 
-	if (start >= CAPTURE_LIMIT || start >= search->length)
+	if (start >= CAPTURE_LIMIT)
 		return 1;
-	for (__u32 i = 0; i < SEARCH_STRIDE; i++)
-		found += is_zero(*(const __u64 *)(search->bytes + start + i) ^ REQUEST_VERSION);
-	search->requests += found;
+	for (__u32 i = start; i < start + SEARCH_STRIDE; i++) {
+		if (i + sizeof(__u64) > search->length)
+			return 1;
+		search->requests += is_zero(*(const __u64 *)(search->bytes + i) ^ REQUEST_VERSION);
+	}
 	return 0;
 }
 
 /* The requests of an operation that is left out because the ring is nearly full; it holds one at least. */
-static __always_inline void count_lost_requests(char *bytes, __u32 captured)
+static __always_inline void count_lost_requests(const char *bytes, __u32 captured)
 {
 	struct request_search search = {.bytes = bytes, .length = captured};
 
-	if (bytes && captured <= CAPTURE_LIMIT) {
-		/* the last stride looks behind the captured bytes, where older ones lie */
-		__builtin_memset(bytes + captured, 0, SEARCH_STRIDE + sizeof(__u64));
+	if (bytes)
 		bpf_loop(CAPTURE_LIMIT / SEARCH_STRIDE, count_step, &search, 0);
-	}
 	count_losses(LOSS_RING_FULL, search.requests ? search.requests : 1);
 }
 
-static __always_inline void count_if_request(struct connection *connection, __u32 direction, char *bytes,
+static __always_inline void count_if_request(struct connection *connection, __u32 direction, const char *bytes,
 					     __u32 captured)
 {
 	if (direction == connection->request_direction && captured && recognise(bytes, captured) == LIKE_REQUEST)
@@ -57,7 +56,7 @@ static __always_inline void count_if_request(struct connection *connection, __u3
 }
 
 /* A new exchange begins: is it recorded? */
-static __always_inline void judge(struct connection *connection, enum direction direction, char *bytes,
+static __always_inline void judge(struct connection *connection, enum direction direction, const char *bytes,
 				  __u32 captured)
 {
 	__u64 used;
@@ -83,7 +82,7 @@ static __always_inline void judge(struct connection *connection, enum direction 
 }
 
 /* Looks at an operation's first bytes where that can change what we think; false: no record. */
-static __always_inline bool classify(struct connection *connection, enum direction direction, char *bytes,
+static __always_inline bool classify(struct connection *connection, enum direction direction, const char *bytes,
 				     __u32 captured)
 {
 	bool may_begin = connection->verdict == VERDICT_NONE || connection->answered;

@@ -94,6 +94,8 @@ class Trial:
     """Name, kind, entries, bytes, and whether these are an estimate."""
     programs: list[str]
     """Names of the object's programs, as the kernel keeps them."""
+    has_run: bool
+    """Whether the programs were made to run."""
 
 def try_http(settings: dict[str, object]) -> Trial:
     """Settings as of `HttpSession`; nobody whom they name is traced.

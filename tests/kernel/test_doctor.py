@@ -7,11 +7,13 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness.capability import missing, need_command, need_tracer
+from harness.conditions import Done, as_nobody, error_lines, tracer, without_types
 from harness.tracer import kernel_objects_of, tracer_environment
 
 from universal_tracer.cli.http_settings import http_settings
@@ -23,21 +25,10 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.kernel, pytest.mark.xdist_group("doctor")]
 
-NOBODY = "65534"
-Done = subprocess.CompletedProcess[str]
-
 
 def doctor(*arguments: str, before: tuple[str, ...] = ()) -> Done:
     """Run it with *arguments*, as the last words of the command *before*."""
     return tracer("doctor", *arguments, before=before)
-
-
-def tracer(*arguments: str, before: tuple[str, ...] = ()) -> Done:
-    """Run the tracer, as the last words of the command *before*."""
-    command = [*before, str(need_tracer()), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env=tracer_environment()
-    )
 
 
 def sections(done: Done) -> dict[str, dict[str, dict[str, Any]]]:
@@ -46,14 +37,6 @@ def sections(done: Done) -> dict[str, dict[str, dict[str, Any]]]:
     assert all(set(section) == {"section", "checks"} for section in told)
     assert all(set(check) == {"name", "state", "reason", "remedy"} for one in told for check in one["checks"])
     return {one["section"]: {check["name"]: check for check in one["checks"]} for one in told}
-
-
-def as_nobody() -> tuple[str, ...]:
-    """Return the command that runs another one without any right."""
-    before = (need_command("setpriv"), "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups")
-    if subprocess.run([*before, "test", "-x", str(need_tracer())], check=False).returncode:
-        missing("an installation that other users can reach")
-    return before
 
 
 def test_every_hook_is_tried_and_nothing_is_missing() -> None:
@@ -87,7 +70,7 @@ def test_text_is_readable_in_a_pipe() -> None:
 def test_without_privilege_it_says_so_and_reports_the_rest() -> None:
     done = doctor("--json", before=as_nobody())
     assert done.returncode == 4
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "cause", "hint"]
+    assert error_lines(done) == ["error", "cause", "hint"]
     found = sections(done)
     assert found["privilege"]["CAP_BPF"]["state"] == "missing"
     assert found["kernel"]["BTF"]["state"] == "ok"
@@ -102,6 +85,26 @@ def test_an_empty_network_namespace_is_fine() -> None:
     assert list(sections(done)["interfaces"]) == ["lo"]
 
 
+def test_a_container_of_its_own_is_told() -> None:
+    done = doctor("--json", before=(need_command("unshare"), "--pid", "--fork", "--mount-proc"))
+    assert done.returncode == 0
+    found = sections(done)
+    assert found["privilege"]["processes"]["state"] == "degraded"
+    assert "--pid=host" in found["privilege"]["processes"]["remedy"]
+    assert found["hooks"]["http trial"]["state"] == "ok"
+
+
+def test_polars_is_not_loaded() -> None:
+    need_tracer()
+    program = (
+        "import sys; from universal_tracer.cli.app import run_command_line as run; "
+        "code = run(['doctor', '--json']); sys.exit(code or 'polars' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, check=False, env=tracer_environment(), timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def test_root_of_a_user_namespace_may_nothing() -> None:
     before = (*as_nobody(), need_command("unshare"), "--user", "--map-root-user")
     if subprocess.run([*before, "true"], check=False).returncode:
@@ -111,16 +114,10 @@ def test_root_of_a_user_namespace_may_nothing() -> None:
     assert "user namespace" in done.stderr
 
 
-def without_types() -> tuple[str, ...]:
-    """Return the command that runs another one where the kernel's types are not to be seen."""
-    script = 'mount -t tmpfs none /sys/kernel/btf && exec "$@"'
-    return (need_command("unshare"), "--mount", "sh", "-c", script, "sh")
-
-
 def test_a_kernel_without_types_is_told_by_all() -> None:
     done = doctor("--json", before=without_types())
     assert done.returncode == 5
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "cause", "hint"]
+    assert error_lines(done) == ["error", "cause", "hint"]
     found = sections(done)
     assert found["kernel"]["BTF"]["state"] == found["hooks"]["http"]["state"] == "missing"
     for arguments in (("--dry-run",), ("--duration", "1s"), ("--duration", "1s", "--pid", "4194305")):

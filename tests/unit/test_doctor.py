@@ -133,6 +133,21 @@ def test_options_are_read_where_the_kernel_has_them(tmp_path: Path, place: str) 
     assert found["CONFIG_KPROBES"] is State.DEGRADED, "the rest works without it"
 
 
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        ("ffffffff81000000 T _text\n", State.OK),
+        ("0000000000000000 T _text\n", State.DEGRADED),
+        (None, State.DEGRADED),
+    ],
+)
+def test_hidden_symbols_are_told(tmp_path: Path, content: str | None, state: State) -> None:
+    if content is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/kallsyms").write_text(content)
+    assert states(machine.kernel(Path("/"), tmp_path))["symbols"] is state
+
+
 def test_a_module_counts_as_set(tmp_path: Path) -> None:
     path = with_configuration(tmp_path) / "proc/config.gz"
     path.write_bytes(gzip.compress(b'CONFIG_BPF=m\nCONFIG_LOCALVERSION="-x"\n'))
@@ -143,8 +158,8 @@ def test_a_module_counts_as_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, b"no gzip", gzip.compress(b"CONFIG_BPF=y", mtime=0)[:-9]],
-    ids=["none", "no gzip", "cut off"],
+    [None, b"", b"no gzip", gzip.compress(b"CONFIG_BPF=y", mtime=0)[:-9]],
+    ids=["none", "empty", "no gzip", "cut off"],
 )
 def test_an_unreadable_configuration_is_no_error(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
@@ -176,6 +191,11 @@ def test_hooks_say_adapter_and_why() -> None:
     first, trial = tracers.hooks([outcome(None)], SUDO).checks
     assert first == ok("http sock_send_length", "by tp_btf: the end of every send")
     assert trial == ok("http trial", "1 program loaded, attached, run once and detached again")
+
+
+def test_programs_at_one_hook_have_names_of_their_own() -> None:
+    names = [check.name for check in tracers.hooks([outcome(None, None)], SUDO).checks]
+    assert names == ["http sock_send_length", "http sock_send_length (2)", "http trial"]
 
 
 def test_a_rejected_program_is_told_with_its_log() -> None:

@@ -3,7 +3,7 @@
 //! `cargo bench -p universal_tracer_core --bench decode`: the line `elem/s` is requests a second.
 //! A request is two records, as the kernel sends them: what was received, and what was sent.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use universal_tracer_core::decode::{DecodeSettings, HttpDecoder, PrivacySettings};
 use universal_tracer_core::records::{Endpoints, Record, family, flag, kind};
 
@@ -114,32 +114,11 @@ fn batch(request: &str, answer: &str) -> Vec<Vec<u8>> {
     records
 }
 
-/// Records back to back, as the session reads them from the ring.
-struct Ring {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Ring {
-    fn new(records: &[Vec<u8>]) -> Self {
-        let ends = records.iter().scan(0, |end, record| {
-            *end += record.len();
-            Some(*end)
-        });
-        Self {
-            ends: ends.collect(),
-            bytes: records.concat(),
-        }
-    }
-}
-
-fn replay(decoder: &mut HttpDecoder, ring: &Ring) -> usize {
+fn replay(decoder: &mut HttpDecoder, records: &[Vec<u8>]) -> usize {
     let mut events = 0;
-    let mut start = 0;
-    for drain in ring.ends.chunks(RECORDS_IN_DRAIN) {
-        for &end in drain {
-            decoder.record(&ring.bytes[start..end]);
-            start = end;
+    for drain in records.chunks(RECORDS_IN_DRAIN) {
+        for record in drain {
+            decoder.record(record);
         }
         decoder.advance(0);
         if decoder.pending_events() >= EVENTS_AT_ONCE {
@@ -183,19 +162,17 @@ fn decode(criterion: &mut Criterion) {
             unmasked,
         ),
     ] {
-        let ring = Ring::new(&batch(request, answer));
+        let records = batch(request, answer);
         let settings = DecodeSettings {
             privacy,
             ..DecodeSettings::default()
         };
-        // one decoder for all rounds, as a session has one: its buffers have grown
-        let mut decoder = HttpDecoder::new(settings);
         group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                assert_eq!(replay(&mut decoder, &ring) as u64, REQUESTS);
-                // forgets the connections, so that they can come again
-                assert_eq!(decoder.finish(), 0);
-            });
+            bencher.iter_batched_ref(
+                || HttpDecoder::new(settings.clone()),
+                |decoder| assert_eq!(replay(decoder, &records) as u64, REQUESTS),
+                BatchSize::PerIteration,
+            );
         });
     }
     group.finish();

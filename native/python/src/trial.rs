@@ -21,6 +21,7 @@ pub(crate) struct Trial {
     /// (name, kind, entries, bytes, whether that is an estimate).
     tables: Vec<(String, String, u32, u64, bool)>,
     programs: Vec<String>,
+    has_run: bool,
 }
 
 impl Trial {
@@ -45,6 +46,7 @@ impl Trial {
             hooks: trial.hooks.into_iter().map(hook).collect(),
             tables: trial.tables.into_iter().map(table).collect(),
             programs: trial.programs,
+            has_run: trial.has_run,
         }
     }
 }

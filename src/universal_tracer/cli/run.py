@@ -42,6 +42,7 @@ from universal_tracer.model.errors import (
     ExitCode,
 )
 from universal_tracer.system.privileges import require_tracing
+from universal_tracer.system.procfs import is_first_pid_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +150,11 @@ class _Run:
     def _attach(self, sources: Sequence[Source]) -> list[Source]:
         attempts = [partial(self._start, source) for source in sources]
         attached = all_that_can(attempts, self._settings, self._talk)
+        if not (self._targets.is_whole_machine or is_first_pid_namespace()):
+            self._talk.warn(
+                "nobody can be chosen by process here: ids differ from the kernel's in this container; "
+                "start it with --pid=host"
+            )
         absent = self._targets.absent()
         if absent:
             self._talk.warn(f"waiting for {listed(absent)}: named by the configuration, not there yet")

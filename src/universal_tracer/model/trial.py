@@ -33,11 +33,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One tracer's outcome. `programs` are the names that its programs have in the kernel."""
+    """One tracer's outcome. `programs` are the names that its programs have in the kernel.
+
+    `has_run` tells whether they were made to run as well, and did.
+    """
 
     hooks: Sequence[TriedHook]
     tables: Sequence[Table]
     programs: Sequence[str]
+    has_run: bool = True
 
     @property
     def error(self) -> TracerError | None:

@@ -29,10 +29,13 @@ _ERRORS: Final[Mapping[str, type[TracerError]]] = {
 }
 
 
+_WHERE_TO_LOOK: Final = "universal-tracer doctor says what this machine allows"
+
+
 def tracer_error(error: _native.NativeError) -> TracerError:
     """The same error with its exit code."""
     what, cause, hint = error.args
-    return _ERRORS[error.kind](what, cause=cause, hint=hint, details=error.log)
+    return _ERRORS[error.kind](what, cause=cause, hint=hint or _WHERE_TO_LOOK, details=error.log)
 
 
 @contextmanager

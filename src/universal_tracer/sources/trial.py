@@ -36,4 +36,4 @@ def _trial(tried: _native.Trial) -> Trial:
         TriedHook(PlannedHook(**hook), None if error is None else tracer_error(error))
         for hook, error in tried.hooks
     ]
-    return Trial(hooks, [Table(*table) for table in tried.tables], tried.programs)
+    return Trial(hooks, [Table(*table) for table in tried.tables], tried.programs, tried.has_run)

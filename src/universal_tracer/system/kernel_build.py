@@ -19,9 +19,9 @@ def release() -> str:
 def configuration(root: Path = Path("/")) -> tuple[Path, dict[str, str]] | None:
     """The file that tells, and the options that are set (`y`, `m`, or a value); None without a file."""
     for path in _places(root):
-        text = _read(path)
-        if text is not None:
-            return path, _options(text)
+        options = _options(_read(path) or "")
+        if options:
+            return path, options
     return None
 
 

@@ -30,6 +30,14 @@ def read_text(path: Path) -> str | None:
         return None
 
 
+def is_first_pid_namespace(proc: Path = PROC) -> bool:
+    """Whether processes have the ids here by which the kernel knows them; its first namespace is this."""
+    try:
+        return str((proc / "self/ns/pid").readlink()) == "pid:[4026531836]"
+    except OSError:
+        return False
+
+
 def read_stat(pid: int, proc: Path = PROC) -> ProcessStat | None:
     """None when the process is gone."""
     text = read_text(proc / str(pid) / "stat")

@@ -62,15 +62,10 @@ impl HeadReader {
         self.ranges.read(bytes, lines, side);
     }
 
-    /// The head at hand as text (its start line where the rest is known). Bytes that are no UTF-8
-    /// are replaced, and the fields found anew.
+    /// The head at hand as text. Bytes that are no UTF-8 are replaced, and the fields found anew.
     pub(super) fn text<'a>(&mut self, head: &'a [u8], side: Side) -> Cow<'a, str> {
-        if self.repeated.is_some() {
-            let end = memchr(b'\n', head).map_or(head.len(), |end| end + 1);
-            return head::to_text(&head[..end]);
-        }
         let text = head::to_text(head);
-        if matches!(text, Cow::Owned(_)) {
+        if matches!(text, Cow::Owned(_)) && self.repeated.is_none() {
             let malformed = self.ranges.malformed;
             self.ranges
                 .read(text.as_bytes(), behind_first_line(&text), side);

@@ -1,10 +1,9 @@
 //! Every bound of the decoder in one place: what a peer sends cannot make it grow beyond these.
 //!
 //! Memory in the worst case is about
-//! `max_connections` × 1 KB + [`BUFFERED_BYTES`] (heads cut over operations, operations that came
+//! `max_connections` × 0.6 KB + [`BUFFERED_BYTES`] (heads cut over operations, operations that came
 //! too early) + [`OPEN_REQUEST_BYTES`] (text of requests without an answer) + the columns of
-//! one tick ([`COLUMN_BYTES`] at most) + less than 1 MB of what is remembered ([`REMEMBERED_NAMES`],
-//! [`REPEATED_HEADS`]).
+//! one tick ([`COLUMN_BYTES`] at most).
 
 /// Longest head, start line included; a longer one is cut there and its event marked `truncated`.
 pub const HEAD_BYTES: usize = 64 * 1024;
@@ -47,10 +46,6 @@ pub const SKIP_AHEAD_BYTES: u64 = 1 << 30;
 
 /// Operations of a connection older than the tracer that may pass before it is given up as not HTTP.
 pub const LATE_OPERATIONS: u32 = 1024;
-
-/// Time between two searches for requests that timed out, for each connection to be searched: they
-/// take a hundredth of a core at most.
-pub const TIME_OUT_SEARCH_NS: u64 = 2000;
 
 /// Time after which a connection that is not HTTP is forgotten (a later operation meets it anew).
 pub const IGNORED_IDLE_NS: u64 = 60_000_000_000;

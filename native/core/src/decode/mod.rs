@@ -58,7 +58,7 @@ use crate::records::{Endpoints, Record, kind};
 
 use connection::{Connection, Phase, RECEIVED, SENT};
 use engine::Engine;
-use limits::{IGNORED_IDLE_NS, TIME_OUT_SEARCH_NS};
+use limits::IGNORED_IDLE_NS;
 pub use privacy::PrivacySettings;
 pub(crate) use start_line::{StartLine, StartLines};
 
@@ -345,8 +345,7 @@ impl HttpDecoder {
             next = next.min(engine.time_out(conn, now_ns).unwrap_or(u64::MAX));
             true
         });
-        let pause_ns = self.connections.len() as u64 * TIME_OUT_SEARCH_NS;
-        self.next_time_out_ns = next.max(now_ns.saturating_add(pause_ns));
+        self.next_time_out_ns = next;
     }
 }
 

@@ -48,7 +48,7 @@ def doctor(*, is_json: bool, config: Path | None, verbose: bool, no_color: bool)
         style = _style(wants_color=not no_color)
         click.echo(as_text(sections, style, with_details=verbose) + "\n\n" + _verdict(sections))
     sys.stdout.flush()
-    require_tracing([*own_command(), "doctor"], held)
+    require_tracing([*own_command(), *sys.argv[1:]], held)
     _require_all(sections)
 
 
@@ -57,7 +57,7 @@ def _look(config: Config, held: Privileges) -> list[Section]:
     from universal_tracer.cli.preflight import own_command  # noqa: PLC0415
     from universal_tracer.system.privileges import remedy  # noqa: PLC0415
 
-    with_privilege = remedy([*own_command(), "doctor"], held)
+    with_privilege = remedy([*own_command(), *sys.argv[1:]], held)
     outcomes = tracers.try_all(config)
     return [
         machine.privilege(held, with_privilege),

@@ -12,16 +12,15 @@ from universal_tracer.model.checkup import Check, Section, degraded, missing, ok
 from universal_tracer.system import kernel_build, runtimes
 from universal_tracer.system.net_devices import Interface, interfaces
 from universal_tracer.system.privileges import CAPABILITIES, Privileges
-from universal_tracer.system.procfs import PROC, read_stat, read_text
+from universal_tracer.system.procfs import PROC, is_first_pid_namespace, read_stat, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
-# The first PID namespace of a kernel always has this number.
-_FIRST_PID_NAMESPACE: Final = "pid:[4026531836]"
 _FILTERED: Final = "2"
 _PROCESSES_NAMED: Final = 3
+_SYMBOL_BYTES: Final = 200
 
 _BOOT_ANOTHER: Final = "boot a kernel of your distribution that is built with it"
 # Option, whether nothing works without it, and what it is for.
@@ -74,21 +73,14 @@ def _confinement() -> Iterator[Check]:
         )
     else:
         yield ok("lockdown", "the kernel lets programs read what they trace")
-    if _pid_namespace() == _FIRST_PID_NAMESPACE:
+    if is_first_pid_namespace():
         yield ok("processes", "all of the machine are in view")
     else:
         yield degraded(
             "processes",
-            "only those of this container are in view",
+            "only those of this container are in view, by other ids than the kernel's: none can be chosen",
             "run on the host, or start the container with --pid=host",
         )
-
-
-def _pid_namespace() -> str:
-    try:
-        return str((PROC / "self/ns/pid").readlink())
-    except OSError:
-        return ""
 
 
 def kernel(types: Path = KERNEL_TYPES, root: Path = Path("/")) -> Section:
@@ -100,7 +92,23 @@ def kernel(types: Path = KERNEL_TYPES, root: Path = Path("/")) -> Section:
         checks.append(
             missing("BTF", f"{types} is not there", "mount -t sysfs sysfs /sys, or " + _BOOT_ANOTHER)
         )
-    return Section("kernel", [*checks, *_options(root)])
+    return Section("kernel", [*checks, _symbols(root / "proc/kallsyms"), *_options(root)])
+
+
+def _symbols(path: Path) -> Check:
+    """Where its functions are; addresses are zeros to whom the kernel hides them."""
+    try:
+        with path.open("rb") as stream:
+            address = stream.readline(_SYMBOL_BYTES).partition(b" ")[0]
+    except OSError:
+        address = b""
+    if address.strip(b"0"):
+        return ok("symbols", "the kernel's functions have names")
+    return degraded(
+        "symbols",
+        "the kernel hides where its functions are: they have no names",
+        "run as root, or with CAP_SYSLOG; where that is not enough: sysctl kernel.kptr_restrict=1",
+    )
 
 
 def _options(root: Path) -> Iterator[Check]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from universal_tracer.cli.plan import bytes_text, try_tracer
@@ -48,9 +49,18 @@ def hooks(outcomes: Sequence[Outcome], remedy: str) -> Section:
         if outcome.error is not None:
             found.checks.append(_failed(outcome.tracer, outcome.error))
         if outcome.trial is not None:
-            found.checks.extend(_hook(tried, remedy) for tried in outcome.trial.hooks)
+            found.checks.extend(_apart([_hook(tried, remedy) for tried in outcome.trial.hooks]))
             found.checks.append(_trial(outcome.tracer, outcome.trial, remedy))
     return found
+
+
+def _apart(checks: Sequence[Check]) -> Iterator[Check]:
+    """Several programs at one hook get names of their own."""
+    seen: Counter[str] = Counter()
+    for check in checks:
+        seen[check.name] += 1
+        count = seen[check.name]
+        yield check if count == 1 else replace(check, name=f"{check.name} ({count})")
 
 
 def _hook(tried: TriedHook, remedy: str) -> Check:
@@ -69,7 +79,8 @@ def _trial(tracer: str, trial: Trial, remedy: str) -> Check:
     name = f"{tracer} trial"
     match trial.error:
         case None:
-            return ok(name, f"{count} loaded, attached, run once and detached again")
+            ran = ", run once" if trial.has_run else ""
+            return ok(name, f"{count} loaded, attached{ran} and detached again")
         case PrivilegeError():
             return degraded(name, "the kernel has these hooks; not tried without privilege", remedy)
         case _:
