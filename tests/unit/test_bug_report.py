@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,6 +84,18 @@ def test_no_place_for_the_report_is_no_further_error(tmp_path: Path) -> None:
     done = run({"bug": "tick"}, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "hint: run it again with -v and report what it says"
+
+
+def test_threads_that_fail_are_recorded_instead_of_printed() -> None:
+    program = (
+        "import threading; from universal_tracer.cli.recorder import recorder; recorder.take_over();"
+        "thread = threading.Thread(target=lambda: {}['secret'], name='metrics');"
+        "thread.start(); thread.join();"
+        "print(*recorder.messages)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("thread metrics failed: KeyError at <string>:1")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ _HOOKS_NAMED: Final = 4
 def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     """Trace until something ends it. Raises TracerError for everything that goes wrong."""
     os.environ.setdefault(*_POLARS_THREADS)
+    if settings.config.run.verbosity != "verbose":
+        recorder.take_over()
     require_available(settings.config, settings.origins, TRACERS)
     tracers = chosen_tracers(settings)
     events = chosen_events(settings, tracers)
