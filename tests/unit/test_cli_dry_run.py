@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,6 +65,24 @@ def test_an_output_that_the_run_could_not_open(tmp_path: Path, path: str, cause:
     done = run({}, "--dry-run", "--output", path, cwd=tmp_path)
     assert done.returncode == 1
     assert f"cause: {cause}\n" in done.stderr
+
+
+def test_a_recording_that_the_run_could_not_make(tmp_path: Path) -> None:
+    done = run({}, "--dry-run", "--record", tmp_path / "missing" / "recording")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        f"error: cannot write {tmp_path}/missing/recording",
+    )
+    assert run({}, "--dry-run", "--record", tmp_path / "recording").returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"127.0.0.1:{server.getsockname()[1]}/metrics"
+        assert run({}, "--dry-run", "--prometheus-endpoint", endpoint).returncode == 7
+    done = run({}, "--dry-run", "--prometheus-endpoint", "127.0.0.1:0/metrics")
+    assert done.returncode in (0, 2)
 
 
 def test_a_directory_that_the_run_would_make_is_not_made(tmp_path: Path) -> None:

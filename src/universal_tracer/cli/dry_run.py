@@ -6,14 +6,17 @@ Every hook is loaded and attached for a moment: where that fails the run would f
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.arrivals import named_pids
 from universal_tracer.cli.command import require_startable
+from universal_tracer.cli.metrics import open_meters
 from universal_tracer.cli.outputs import require_stdout, require_writable, standard_output
 from universal_tracer.cli.plan import all_that_can, bytes_text, try_tracer
 from universal_tracer.cli.preflight import imported
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 80
 _PROCESSES_NAMED: Final = 8
+_USER: Final = re.compile(r"://[^/@]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,9 @@ def print_plan(
     where = settings.config.output.where
     stdout = standard_output(settings)
     require_stdout(stdout)
-    require_writable(files)
+    require_writable(files, settings.config.record.directory)
+    with ExitStack() as stack:
+        open_meters(settings.config, tracers, stack)
     outputs = [f"{stdout.format} on standard output"] if stdout.format != "none" else []
     outputs += [f"{file.path} ({file.format})" for file in files]
     outputs += _beside_events(settings)
@@ -81,10 +87,13 @@ def print_plan(
 
 
 def _beside_events(settings: Settings) -> list[str]:
-    """The recording and the metrics, where they are asked for."""
-    directory, endpoint = settings.config.record.directory, settings.config.export.prometheus_endpoint
+    """The recording, and whatever goes over the network; credentials in a URL are nobody's business."""
+    directory, export = settings.config.record.directory, settings.config.export
     told = [f"{directory} (recording)"] if directory is not None else []
-    return told + ([f"metrics on {endpoint}"] if endpoint is not None else [])
+    if export.prometheus_endpoint is not None:
+        told.append(f"metrics on {export.prometheus_endpoint}")
+    urls = {"Jaeger": export.jaeger_endpoint, "OTLP": export.otlp_endpoint}
+    return told + [f"{name} at {_USER.sub('://***@', url)}" for name, url in urls.items() if url is not None]
 
 
 def _plan(tracer: Tracer, settings: Settings, targets: Targets) -> _Planned:

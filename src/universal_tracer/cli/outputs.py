@@ -191,14 +191,18 @@ def require_stdout(stdout: StandardOutput) -> None:
         )
 
 
-def require_writable(files: Sequence[OutputFile]) -> None:
-    """Raises OutputError where a run could not open one of the files; touches none of them."""
-    for file in files:
-        number = _obstacle(file)
+def require_writable(files: Sequence[OutputFile], record: str | None) -> None:
+    """Raises OutputError where a run could not open a file or make its recording's folder; makes none."""
+    obstacles = [(str(file.path), _obstacle(file)) for file in files]
+    if record is not None:
+        obstacles.append(
+            (record, _obstacle(OutputFile("parquet", Path(record) / "_", create_directory=True)))
+        )
+    for name, number in obstacles:
         if number:
             from universal_tracer.sinks import output_error  # noqa: PLC0415  beside its only use
 
-            raise output_error(str(file.path), OSError(number, os.strerror(number)))
+            raise output_error(name, OSError(number, os.strerror(number)))
 
 
 def _obstacle(file: OutputFile) -> int:
