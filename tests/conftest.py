@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,9 @@ from harness.traced import Traced
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# Without a name the packets' tracer would attach to the machine's own interfaces.
+os.environ["UT_RUN__TRACERS"] = "[http]"
 
 
 @pytest.fixture(scope="session")

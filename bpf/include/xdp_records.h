@@ -67,6 +67,7 @@ enum flow_watch {
 	HAS_SEQUENCE = 1 << 5,	/* next_sequence is known */
 	IS_PUSHED = 1 << 6,	/* the last payload ended a write: the next one may begin a message */
 	HELLO_GOES_ON = 1 << 7, /* the next payload continues a TLS ClientHello */
+	IS_HTTP2 = 1 << 8,	/* the preface was seen, in either direction */
 };
 
 /* One direction of a conversation: one `flow` event. A cache line of its own, 64 bytes. */

@@ -30,6 +30,8 @@ class Tick:
     losses: list[tuple[str, int]]
     hits: dict[str, int]
     complete_until_ns: int
+    notes: list[str]
+    """What the user has to know, a line each."""
 
 class Session(Protocol):
     """What every tracer's session can do. Every method may raise NativeError."""
@@ -39,12 +41,6 @@ class Session(Protocol):
 
     def attach(self) -> None:
         """Load, attach and begin to drain."""
-
-    def add_target(self, pid: int) -> None:
-        """Trace `pid`, its descendants and their children from now on."""
-
-    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
-        """Trace who is born into the control group or moves there from now on (hierarchy 0: version 2)."""
 
     def live_targets(self) -> list[int]:
         """Targets that still run."""
@@ -71,6 +67,12 @@ class HttpSession(Session):
         privacy {enable_pii_filtering, mask_sensitive_headers, exclude_patterns, max_payload_capture}.
         """
 
+    def add_target(self, pid: int) -> None:
+        """Trace `pid`, its descendants and their children from now on."""
+
+    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
+        """Trace who is born into the control group or moves there from now on (hierarchy 0: version 2)."""
+
     def set_local_addresses(self, addresses: list[tuple[int, bytes, int]]) -> None:
         """Trace only connections with one of these: (interface's index or 0, 16 bytes, prefix length)."""
 
@@ -82,6 +84,18 @@ class StackSession(Session):
 
         Keys: object_path, self_pid, filter (bool), pids, cgroups [(hierarchy, id)], names, frequency_hz,
         kernel_stacks, user_stacks, mixed_stacks (bools), max_depth (frames), stacks_held, interval_ns,
+        ring_bytes (a power of two).
+        """
+
+class XdpSession(Session):
+    """One run of the packet tracer."""
+
+    def __init__(self, settings: dict[str, object]) -> None:
+        """Look the interfaces up; attach nothing.
+
+        Keys: object_path, interfaces (names), mode (`native`, `generic` or None), egress (bool),
+        flow_table_size, flow_timeout_ns, sampling (1 in N), filter (a pcap expression or None),
+        detect_payload, track_flows, packet_events (bools), capture_bytes (0: no capture), interval_ns,
         ring_bytes (a power of two).
         """
 
@@ -105,6 +119,12 @@ def try_http(settings: dict[str, object]) -> Trial:
 
 def try_stack(settings: dict[str, object]) -> Trial:
     """Settings as of `StackSession`; as `try_http`."""
+
+def try_xdp(settings: dict[str, object]) -> Trial:
+    """Settings as of `XdpSession`; its interfaces are not touched.
+
+    Raises NativeError where nothing can be tried.
+    """
 
 def find_programs(programs: list[str], tables: list[str]) -> list[tuple[int, str, list[int], list[int]]]:
     """Programs in the kernel that bear one of the names and use tables with these names.

@@ -10,8 +10,9 @@ import pytest
 from harness import event_rows as rows
 
 from universal_tracer.config.tree import EVENT_TYPES as CONFIGURABLE_EVENT_TYPES
+from universal_tracer.model.common import COMMON_COLUMNS
 from universal_tracer.model.documentation import events_page
-from universal_tracer.model.events import COMMON_COLUMNS, EVENT_TYPES
+from universal_tracer.model.events import EVENT_TYPES
 from universal_tracer.model.schema import schema, shape
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def test_loss_columns_are_the_promised_ones_in_order() -> None:
 def test_units_are_in_the_names(event: EventType) -> None:
     for column in event.columns:
         name_ends_with_unit = column.name.endswith(("_ms", "_us", "_ns", "_bytes"))
-        assert name_ends_with_unit == (column.unit is not None), column.name
+        has_unit = name_ends_with_unit or column.name == "bytes"
+        assert has_unit == (column.unit is not None), column.name
 
 
 def test_every_event_type_can_be_configured() -> None:

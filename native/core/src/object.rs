@@ -73,6 +73,14 @@ pub(crate) fn open(path: &Path, what: &str) -> Result<OpenObject> {
         .map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))
 }
 
+/// Opens an object that is in memory already; `what` begins the message where that fails.
+pub(crate) fn open_bytes(bytes: &[u8], what: &str) -> Result<OpenObject> {
+    verifier_log::capture();
+    ObjectBuilder::default()
+        .open_memory(bytes)
+        .map_err(|error| Error::from_bpf(what, &error, &verifier_log::take()))
+}
+
 /// Sets the object's `const volatile` settings: the bytes of its section `.rodata.settings`.
 pub(crate) fn set_settings(open: &mut OpenObject, bytes: &[u8]) -> Result<()> {
     for mut map in open.maps_mut() {

@@ -9,6 +9,7 @@ mod session;
 mod settings;
 mod stack_session;
 mod trial;
+mod xdp;
 
 use pyo3::prelude::*;
 use universal_tracer_core::panics;
@@ -30,5 +31,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<session::HttpSession>()?;
     module.add_class::<stack_session::StackSession>()?;
     module.add_class::<session::Tick>()?;
+    module.add_class::<xdp::XdpSession>()?;
     trial::register(module)
 }

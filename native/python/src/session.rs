@@ -80,6 +80,7 @@ impl HttpSession {
             losses: tick.losses,
             hits: tick.hits.into_iter().collect(),
             complete_until_ns: tick.complete_until_ns,
+            notes: Vec::new(),
         })
     }
 
@@ -100,6 +101,8 @@ pub(crate) struct Tick {
     pub(crate) losses: Vec<(&'static str, u64)>,
     pub(crate) hits: HashMap<&'static str, u64>,
     pub(crate) complete_until_ns: i64,
+    /// What the user has to know, a line each.
+    pub(crate) notes: Vec<String>,
 }
 
 /// The batches that there are, for Python.

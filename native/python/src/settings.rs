@@ -10,7 +10,7 @@ use universal_tracer_core::local_addresses::LocalAddress;
 use universal_tracer_core::settings::{CgroupId, Filter, HttpSettings};
 use universal_tracer_core::stack::StackSettings;
 
-fn get<T>(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<T>
+pub(crate) fn get<T>(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<T>
 where
     T: for<'a, 'py> FromPyObject<'a, 'py, Error = PyErr>,
 {

@@ -68,6 +68,7 @@ impl StackSession {
             losses: tick.losses,
             hits: tick.hits.into_iter().collect(),
             complete_until_ns: tick.complete_until_ns,
+            notes: Vec::new(),
         })
     }
 

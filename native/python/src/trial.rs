@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use universal_tracer_core::{leftovers, stack, trial};
+use universal_tracer_core::{leftovers, stack, trial, xdp};
 
 use crate::errors::to_python;
 use crate::session::plan_rows;
 use crate::settings::{http_settings, stack_settings};
+use crate::xdp::xdp_settings;
 
 type TriedHook = (HashMap<&'static str, &'static str>, Option<Py<PyAny>>);
 
@@ -59,6 +60,15 @@ fn try_http(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Trial> {
 }
 
 #[pyfunction]
+fn try_xdp(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Trial> {
+    let settings = xdp_settings(settings)?;
+    let tried = py
+        .detach(|| xdp::trial::try_xdp(settings))
+        .map_err(to_python)?;
+    Ok(Trial::new(py, tried))
+}
+
+#[pyfunction]
 fn try_stack(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Trial> {
     let settings = stack_settings(settings)?;
     let tried = py
@@ -99,6 +109,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Trial>()?;
     module.add_function(wrap_pyfunction!(try_http, module)?)?;
     module.add_function(wrap_pyfunction!(try_stack, module)?)?;
+    module.add_function(wrap_pyfunction!(try_xdp, module)?)?;
     module.add_function(wrap_pyfunction!(find_programs, module)?)?;
     module.add_function(wrap_pyfunction!(pinned_program, module)?)
 }

@@ -144,6 +144,54 @@ FLAGS: Final = (
         "N",
         tracer="http",
     ),
+    Flag(
+        ("--xdp-sampling-rate",),
+        "xdp_tracer.sampling_rate",
+        WHAT,
+        "look at one packet in N; counts are scaled",
+        "N",
+        tracer="xdp",
+    ),
+    Flag(
+        ("--filter",),
+        "xdp_tracer.filter",
+        WHAT,
+        "only packets that match a pcap expression, such as 'tcp port 80'",
+        "EXPRESSION",
+        tracer="xdp",
+    ),
+    Flag(
+        ("--enable-flow-tracking",),
+        "xdp_tracer.enable_flow_tracking",
+        WHAT,
+        "count packets and bytes per flow (the default)",
+        arity=Arity.SWITCH,
+        tracer="xdp",
+    ),
+    Flag(
+        ("--flow-timeout",),
+        "xdp_tracer.flow_timeout",
+        WHAT,
+        "a flow is over after this much silence; default: 300s",
+        "TIME",
+        tracer="xdp",
+    ),
+    Flag(
+        ("--flow-table-size",),
+        "xdp_tracer.flow_table_size",
+        WHAT,
+        "flows that are counted at once; default: 65536",
+        "N",
+        tracer="xdp",
+    ),
+    Flag(
+        ("--xdp-mode",),
+        "xdp_tracer.mode",
+        HOW,
+        "how XDP attaches; default: native, but generic on veth",
+        choices=("native", "generic"),
+        tracer="xdp",
+    ),
     Flag(("--sampling-rate",), RATE_OF_ONE_TRACER, WHAT, "the same, for the one chosen tracer", "N"),
     Flag(
         ("--metrics-only",),
@@ -234,12 +282,15 @@ def options() -> list[click.Parameter]:
     return [FlagOption(flag) for flag in FLAGS]
 
 
-def flag_values(parameters: Mapping[str, Any]) -> dict[str, list[FlagValue]]:
-    """What the command line says, by dotted key; click's unset parameters are left out."""
+def flag_values(parameters: Mapping[str, Any], configured: Sequence[str] = ()) -> dict[str, list[FlagValue]]:
+    """What the command line says, by dotted key; click's unset parameters are left out.
+
+    `configured` are the tracers that run where no flag names any.
+    """
     from universal_tracer.config.settings import FlagValue  # noqa: PLC0415  --help does without the tree
 
     values: dict[str, list[FlagValue]] = {}
-    chosen = tuple(parameters.get("tracer") or TRACERS)
+    chosen = tuple(parameters.get("tracer") or configured or TRACERS)
     for flag in FLAGS:
         given = parameters.get(flag.parameter)
         if given in (None, False, ()):

@@ -98,9 +98,13 @@ def _split(args: list[str]) -> tuple[list[str], str, list[str]]:
 
 def settings_from(parameters: dict[str, Any], file: Path | None) -> Settings:
     """The effective settings of a command line, with the process's environment."""
-    from universal_tracer.config.settings import load_settings  # noqa: PLC0415  --help does without the tree
+    from universal_tracer.config.settings import (  # noqa: PLC0415  --help does without the tree
+        load_settings,
+        tracers_named,
+    )
 
-    return load_settings(file, os.environ, flag_values(parameters))
+    configured = tracers_named(file, os.environ)
+    return load_settings(file, os.environ, flag_values(parameters, configured))
 
 
 def config_option() -> click.Option:

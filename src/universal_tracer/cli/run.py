@@ -198,6 +198,7 @@ class _Run:
             meters=self._meters.all,
             periodic=self._meters.periodic,
             condition=self._condition,
+            on_note=self._talk.warn,
         )
         arrivals = Arrivals(self._targets, sources, self._stack)
         session.every_tick = [self._silence_note(session, started), arrivals]

@@ -42,6 +42,10 @@ def _at_once() -> bool:
     return True
 
 
+def _ignore(_: str) -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Session:
     """A run that is attached already. A sink that fails is left out, the others get everything.
@@ -49,7 +53,7 @@ class Session:
     `events` are the types to produce; other frames reach the meters at most. What a `periodic` meter tells is
     an event; the last one tells of the time up to the end. `wind_down` is called between ticks once the end
     has come, until it returns True. `deadline_s` (monotonic) keeps the last tick short. `condition`
-    comes behind all stages and meters.
+    comes behind all stages and meters. `on_note` is told what a source wants the user to know.
     """
 
     sources: Sequence[Source]
@@ -63,6 +67,7 @@ class Session:
     meters: Sequence[Meter] = ()
     periodic: PeriodicMeter | None = None
     condition: Stage | None = None
+    on_note: Callable[[str], None] = _ignore
     hits: dict[str, int] = field(default_factory=dict, init=False)
     failure: SinkFailure | None = field(default=None, init=False)
     _counts: Counter[str] = field(default_factory=Counter, init=False)
@@ -149,6 +154,8 @@ class Session:
             self._to_all_sinks(partial(_write_packets, batches.packets))
         if batches.losses:
             self._lose(batches.losses)
+        for note in batches.notes:
+            self.on_note(note)
 
     def _lose(self, losses: Sequence[Loss]) -> None:
         for loss in losses:

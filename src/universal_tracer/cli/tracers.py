@@ -41,6 +41,16 @@ TRACERS: Final[dict[str, Tracer]] = {
         settings_maker="universal_tracer.cli.http_settings:http_settings",
         trial="universal_tracer.sources.trial:try_http",
     ),
+    "xdp": Tracer(
+        name="xdp",
+        sees="packets",
+        events=("flow", "interface"),
+        rate_key="xdp_tracer.sampling_rate",
+        directory_files=(("xdp-events.json", "json"),),
+        opener="universal_tracer.sources.live:open_xdp",
+        settings_maker="universal_tracer.cli.xdp_settings:xdp_settings",
+        trial="universal_tracer.sources.trial:try_xdp",
+    ),
     "stack": Tracer(
         name="stack",
         sees="stacks",

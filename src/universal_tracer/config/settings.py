@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["DEFAULT_ORIGIN", "FlagValue", "Settings", "load_settings"]
+__all__ = ["DEFAULT_ORIGIN", "FlagValue", "Settings", "load_settings", "tracers_named"]
 
 DEFAULT_ORIGIN: Final = "default"
 _MAX_FAULTS_TOLD: Final = 50
@@ -60,6 +60,15 @@ def load_settings(
     if faults:
         raise _config_error(faults, file)
     return settings
+
+
+def tracers_named(file: Path | None, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The tracers that file and environment name. Faults are told by `load_settings`."""
+    collected = Collected()
+    if file is not None:
+        take_file(collected, file)
+    take_environment(collected, environment)
+    return tuple(collected.values.get("run.tracers") or ())
 
 
 def _settings(collected: Collected) -> Settings:

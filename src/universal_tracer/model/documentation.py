@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from universal_tracer.model.columns import Array, Column, EventType, Object, Type
-from universal_tracer.model.events import COMMON_COLUMNS, EVENT_TYPES
+from universal_tracer.model.common import COMMON_COLUMNS
+from universal_tracer.model.events import EVENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -44,7 +44,7 @@ class Batches:
     `frames` maps an event type to its rows; types without rows are left out. `hits` counts since the start of
     the run; for HTTP `operations` (socket operations of targets), `sockets` (connections that looked like
     HTTP), `not_http` (connections that did not), `requests` (begun) and `sampled_out` (of these). The source
-    is complete up to `complete_until_ns` (Unix time).
+    is complete up to `complete_until_ns` (Unix time). `notes` are for the user: one line each.
 
     `totals` are for metrics only: tables by the names that `pipeline.aggregate` knows, whose rows are no
     events and pass no stage; counts in them are increments since the previous tick.
@@ -60,6 +60,7 @@ class Batches:
     totals: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     live: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     packets: Sequence[bytes] = ()
+    notes: Sequence[str] = ()
 
 
 class Source(Protocol):

@@ -6,7 +6,7 @@ import socket
 
 import polars as pl
 
-from universal_tracer.model.events import CONTAINER
+from universal_tracer.model.common import CONTAINER
 from universal_tracer.model.schema import polars_type
 from universal_tracer.system.processes import Process, ProcessTable
 

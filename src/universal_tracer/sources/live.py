@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from universal_tracer import _native
+from universal_tracer.model.errors import TargetError
 from universal_tracer.model.ports import Batches, Loss, PlannedHook
 from universal_tracer.sources.native_errors import told_errors
+from universal_tracer.system.interfaces import default_interfaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +45,23 @@ def open_stack(settings: Mapping[str, object]) -> Source:
         return LiveSource("stack", _native.StackSession(dict(settings)))
 
 
+def open_xdp(settings: Mapping[str, object]) -> Source:
+    """The packet tracer, planned and not yet attached.
+
+    `settings` as `_native.XdpSession` takes them; without an interface, those of the default routes.
+    Raises TracerError where there is none, or the kernel or the installation lacks something.
+    """
+    interfaces = settings["interfaces"] or default_interfaces()
+    if not interfaces:
+        raise TargetError(
+            "no interface to trace packets of",
+            cause="there is no default route, so no interface is the obvious one",
+            hint="name one: --interface IFACE (ip -brief link lists them)",
+        )
+    with told_errors():
+        return LiveSource("xdp", _native.XdpSession({**settings, "interfaces": interfaces}))
+
+
 class LiveSource:
     """A tracer's session as a Source; see `model.ports`."""
 
@@ -61,13 +80,15 @@ class LiveSource:
 
     def add_target(self, pid: int) -> None:
         """See `Source`."""
-        with told_errors():
-            self._session.add_target(pid)
+        if isinstance(self._session, _native.HttpSession):
+            with told_errors():
+                self._session.add_target(pid)
 
     def add_cgroup(self, hierarchy: int, identifier: int) -> None:
         """See `Source`."""
-        with told_errors():
-            self._session.add_cgroup(hierarchy, identifier)
+        if isinstance(self._session, _native.HttpSession):
+            with told_errors():
+                self._session.add_cgroup(hierarchy, identifier)
 
     def set_local_addresses(self, addresses: Sequence[tuple[int, bytes, int]]) -> None:
         """See `Source`."""
@@ -89,6 +110,7 @@ class LiveSource:
             losses=[Loss(self.tracer, where, count) for where, count in tick.losses],
             hits=tick.hits,
             complete_until_ns=tick.complete_until_ns,
+            notes=tick.notes,
         )
 
     def stop(self) -> None:

@@ -31,6 +31,15 @@ def try_stack(settings: Mapping[str, object]) -> Trial:
         return _trial(_native.try_stack(dict(settings)))
 
 
+def try_xdp(settings: Mapping[str, object]) -> Trial:
+    """Try the packet tracer, in a network namespace of its own; settings as of `live.open_xdp`.
+
+    Raises TracerError where nothing can be tried: an installation of another version.
+    """
+    with told_errors():
+        return _trial(_native.try_xdp(dict(settings)))
+
+
 def _trial(tried: _native.Trial) -> Trial:
     hooks = [
         TriedHook(PlannedHook(**hook), None if error is None else tracer_error(error))

@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -14,11 +15,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from universal_tracer.system.netlink import ROUTE, Netlink, attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from types import TracebackType
 
 _RTM_GETLINK: Final = 18
 _RTM_GETADDR: Final = 22
+_RTM_GETROUTE: Final = 26
+_RTN_UNICAST: Final = 1
+_RT_TABLE_MAIN: Final = 254
+_RTA_OIF: Final = 4
+_RTA_MULTIPATH: Final = 9
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFLA_IFNAME: Final = 3
@@ -26,6 +32,8 @@ _IFF_LOOPBACK: Final = 8
 _GROUPS: Final = 1 | 0x10 | 0x100  # links, IPv4 addresses, IPv6 addresses
 _ADDRESS: Final = struct.Struct("=BBBBi")
 _LINK: Final = struct.Struct("=BxHiII")
+_ROUTE: Final = struct.Struct("=BBBBBBBBI")
+_NEXT_HOP: Final = struct.Struct("=HBBi")
 _WHOLE_LENGTH: Final = 128
 _MAPPED_BITS: Final = 96
 _BUFFER_BYTES: Final = 1 << 16
@@ -53,6 +61,32 @@ class _Link:
 def interface_names() -> list[str]:
     """The interfaces of this network namespace."""
     return [name for _, name in socket.if_nameindex()]
+
+
+def default_interfaces() -> list[str]:
+    """The interfaces through which the default routes lead, of IPv4 and IPv6; never a loopback interface."""
+    found = set()
+    with Netlink(ROUTE) as route:
+        for body in route.dump(_RTM_GETROUTE, bytes(_ROUTE.size)):
+            _, prefix_length, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(body)
+            told = attributes(body[_ROUTE.size :])
+            if prefix_length == 0 and kind == _RTN_UNICAST and table == _RT_TABLE_MAIN:
+                found |= _ways_out(told)
+    loopback = {link.index for link in _links() if link.is_loopback}
+    names = dict(socket.if_nameindex())
+    return sorted(names[index] for index in found - loopback if index in names)
+
+
+def _ways_out(route: Mapping[int, bytes]) -> set[int]:
+    """The interfaces of a route, which may have several ways."""
+    if _RTA_OIF in route:
+        return {int.from_bytes(route[_RTA_OIF], sys.byteorder)}
+    ways, found = route.get(_RTA_MULTIPATH, b""), set()
+    while len(ways) >= _NEXT_HOP.size:
+        length, _, _, index = _NEXT_HOP.unpack_from(ways)
+        found.add(index)
+        ways = ways[max(length, _NEXT_HOP.size) :]
+    return found
 
 
 def net_namespace() -> int:

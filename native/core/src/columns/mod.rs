@@ -6,12 +6,18 @@
 
 mod builders;
 mod connection;
+mod flow;
 mod http;
+mod interface;
+mod network;
 mod profile;
 mod time;
 
 pub(crate) use builders::ascii_text;
 pub use builders::{EndpointRow, HeaderFields, TcpRow};
 pub use connection::{ConnectionColumns, ConnectionRow};
+pub use flow::{FlowColumns, FlowRow, FlowTcpRow};
 pub use http::{HttpColumns, HttpRow};
+pub use interface::{InterfaceColumns, InterfaceRow, LEDGER, ProtocolRow};
+pub use network::{FlowKeyRow, IcmpRow, InnerRow};
 pub use profile::{ProfileColumns, ProfileRow};

@@ -1,5 +1,23 @@
-//! The XDP tracer: what packets, flows and interfaces show.
+//! The packet tracer: flows, interfaces and packets of network interfaces.
+//!
+//! [`session`] owns the programs of all interfaces; a thread of its own reads the flow table in place ([`table`],
+//! [`flows`]) and the [`ledger`], and fills Arrow columns. [`filter`] translates pcap expressions, [`payload`] reads
+//! what packets carry, [`capture`] writes them as pcapng.
 
+mod attach;
 pub mod capture;
+mod clock;
+mod collect;
 pub mod filter;
+mod flows;
+pub mod interface;
+mod ledger;
+mod load;
+pub mod namespace;
 pub mod payload;
+pub mod records;
+pub mod session;
+pub mod settings;
+mod skips;
+mod table;
+pub mod trial;

@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/*
+ * Packet tracer: counts flows where packets enter (XDP) and leave (TC) an interface.
+ *
+ * Hooks: XDP or TC at the ingress, TC at the egress. The verdict is always "go on". Loaded once per interface,
+ * whose number and kind are constants then; the maps are shared. What became of each program run is in the ledger.
+ * docs/BENCHMARKS.md has the figures: about 50 ns a packet, no helper is called for an ordinary one.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include "xdp_records.h"
+
+/* Limits */
+#define HEADER_BYTES 512	/* that are made readable where a buffer's headers are not */
+#define SKIPS 1024		/* distances between samples */
+#define CACHE_LINE 64
+
+/* TCX_NEXT of tcx, TC_ACT_UNSPEC of clsact: whoever comes next decides */
+#define TC_GO_ON (-1)
+
+/* Settings, fixed before load: see native/core/src/xdp/settings.rs. */
+struct xdp_settings {
+	__u64 hash_seed;
+	__u32 sets;		/* of the flow table */
+	__u32 capacity;		/* flows in all */
+	__u32 sampling;		/* one in this many packets */
+	__u32 capture_bytes;	/* of each packet for a capture; 0 = none runs */
+	__u32 second_jiffies;	/* ticks in a second */
+	__u32 cpus;		/* for the ledger's index */
+	__u16 interface;	/* its number in this session */
+	__u8 has_link_header;	/* Ethernet; else IP comes first */
+	__u8 is_generic;	/* XDP sees socket buffers, which may stand for several packets */
+	__u8 has_fragments;	/* a buffer may go on beyond data_end */
+	__u8 has_filter;
+	__u8 detect_payload;
+	__u8 packet_events;
+	__u8 track_flows;
+	__u8 reserved[7];
+};
+const volatile struct xdp_settings settings SEC(".rodata.settings");
+
+static __always_inline __u64 mix(__u64 hash, __u64 word)
+{
+	hash = (hash ^ word) * 0x9fb21c651e98df25ULL;
+	return hash ^ hash >> 32;
+}
+
+#include "xdp_parse.h"
+#include "xdp_tunnel.h"
+#include "xdp_table.h"
+#include "xdp_tcp.h"
+#include "xdp_payload.h"
+#include "xdp_emit.h"
+#include "xdp_filter.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* interfaces * 2 directions * CPUs */
+	__type(key, __u32);
+	__type(value, struct ledger);
+} ledgers SEC(".maps");
+
+/* How many packets to leave out before the next sample: random, so that a rhythm of the traffic cannot hide. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SKIPS);
+	__type(key, __u32);
+	__type(value, __u32);
+} skips SEC(".maps");
+
+/* The same instant on the clock of flows and on the one of everything else. */
+struct tick_reading {
+	__u64 jiffies;
+	__u64 coarse_ns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tick_reading);
+} tick_readings SEC(".maps");
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+/* Helpers */
+
+static __always_inline struct ledger *ledger_of(enum xdp_direction direction)
+{
+	__u32 index = (settings.interface * 2 + direction) * settings.cpus + bpf_get_smp_processor_id();
+
+	return bpf_map_lookup_elem(&ledgers, &index);
+}
+
+static __always_inline bool is_sampled(struct ledger *ledger)
+{
+	__u32 index, *skip;
+
+	if (settings.sampling <= 1)
+		return true;
+	if (ledger->skip) {
+		ledger->skip--;
+		ledger->sampled_out++;
+		return false;
+	}
+	index = bpf_get_prandom_u32() % SKIPS;
+	skip = bpf_map_lookup_elem(&skips, &index);
+	if (skip)
+		ledger->skip = *skip;
+	return true;
+}
+
+/* In generic mode a buffer is a socket buffer, with the kernel's own count of the packets it stands for at its end. */
+static __always_inline __u32 segments_of_generic(struct xdp_md *ctx)
+{
+	__u32 size = (bpf_core_type_size(struct skb_shared_info) + CACHE_LINE - 1) & ~(CACHE_LINE - 1);
+	struct skb_shared_info *shared;
+	struct xdp_buff *buffer;
+
+	if (!bpf_ksym_exists(bpf_cast_to_kern_ctx) || !bpf_ksym_exists(bpf_rdonly_cast))
+		return 1;
+	buffer = bpf_cast_to_kern_ctx(ctx);
+	shared = bpf_rdonly_cast(buffer->data_hard_start + buffer->frame_sz - size,
+				 bpf_core_type_id_kernel(struct skb_shared_info));
+	return shared->gso_segs ? shared->gso_segs : 1;
+}
+
+static __always_inline enum protocol_class class_of(const struct packet *packet)
+{
+	switch (packet->key.protocol) {
+	case IP_TCP:
+		return CLASS_TCP;
+	case IP_UDP:
+		return CLASS_UDP;
+	case IP_ICMP:
+		return CLASS_ICMP;
+	case IP_ICMPV6:
+		return CLASS_ICMPV6;
+	case IP_SCTP:
+		return CLASS_SCTP;
+	default:
+		return CLASS_OTHER;
+	}
+}
+
+/* Headers come once in a buffer that stands for several packets, and once in each of them on the wire. */
+static __always_inline __u64 wire_bytes(const struct packet *packet, __u32 tag_bytes)
+{
+	__u64 bytes = packet->length + tag_bytes;
+
+	if (packet->segments > 1)
+		bytes += (__u64)(packet->segments - 1) * (packet->payload_offset + tag_bytes);
+	return bytes;
+}
+
+static __always_inline void count_traffic(struct traffic *traffic, __u32 packets, __u64 bytes)
+{
+	traffic->packets += packets;
+	traffic->bytes += bytes;
+}
+
+/* Counts a direction's first packet as a flow of the table; false where the table is full. */
+static __always_inline bool begin_half(struct flow_entry *entry, enum xdp_direction direction,
+				       const struct packet *packet, __u64 jiffies)
+{
+	struct flow_half *half = &entry->half[direction];
+
+	if (!has_room())
+		return false;
+	if (__sync_val_compare_and_swap(&half->last_jiffies, 0, jiffies) == 0) {
+		count_used(1);
+		entry->first_jiffies[direction] = jiffies;
+		half->icmp_type = packet->icmp_type;
+		half->icmp_code = packet->icmp_code;
+	}
+	return true;
+}
+
+static __always_inline struct flow_entry *find_or_insert(const struct packet *packet)
+{
+	__u64 hash = key_hash(&packet->key);
+	struct flow_entry *entry = find_flow(packet, hash);
+
+	if (!entry)
+		return insert_flow(packet, hash);
+	if (packet->key.protocol == IP_TCP && begins_anew(entry, packet))
+		return renew_flow(packet, hash);
+	return entry;
+}
+
+/* The first bytes of the payload; 0 where they cannot be read, or nothing begins with them. */
+static __always_inline __u64 read_head(void *ctx, bool is_xdp, const struct packet *packet, bool may_begin)
+{
+	struct __sk_buff *skb = ctx;
+	struct xdp_md *xdp = ctx;
+	void *data = (void *)(long)(is_xdp ? xdp->data : skb->data);
+	void *end = (void *)(long)(is_xdp ? xdp->data_end : skb->data_end);
+	__u32 offset = packet->payload_offset;
+	__u64 head = 0;
+	__u8 *bytes;
+
+	if (packet->payload_length < HEAD_BYTES || offset > MAX_OFFSET)
+		return 0;
+	bytes = data + offset;
+	if (bytes + HEAD_BYTES <= (__u8 *)end)
+		return *(__u64 *)bytes;
+	/* only for what follows the end of a write: the helper costs more than everything else */
+	if (!is_xdp && may_begin)
+		bpf_skb_load_bytes(skb, offset, &head, sizeof(head));
+	return head;
+}
+
+static __always_inline void look_at_payload(void *ctx, bool is_xdp, struct packet *packet, struct flow_entry *entry,
+					    enum xdp_direction direction)
+{
+	struct flow_half *half = entry ? &entry->half[direction] : NULL;
+	__u32 seen = half ? half->watch : 0;
+	bool may_begin = !half || half->buffers <= 4 || (seen & (IS_PUSHED | HELLO_GOES_ON | IS_HTTP2));
+	__u64 head;
+
+	if (packet->key.protocol != IP_TCP || !packet->payload_length || packet->inner.tunnel)
+		return;
+	head = read_head(ctx, is_xdp, packet, may_begin);
+	packet->kind = head ? kind_by_head(head, seen) : PACKET_PLAIN;
+	if (!half)
+		return;
+	if (packet->kind != PACKET_PLAIN || (seen & HELLO_GOES_ON))
+		note_kind(entry, direction, packet, head);
+	if (packet->tcp_flags & TCP_PSH)
+		watch(half, IS_PUSHED);
+	else
+		unwatch(half, IS_PUSHED);
+}
+
+static __always_inline struct flow_entry *count_flow(void *ctx, bool is_xdp, struct packet *packet,
+						     enum xdp_direction direction, __u64 jiffies, __u64 bytes)
+{
+	struct flow_entry *entry = find_or_insert(packet);
+	struct flow_half *half;
+	bool is_first_of_tick;
+
+	if (!entry)
+		return NULL;
+	half = &entry->half[direction];
+	if (!half->last_jiffies && !begin_half(entry, direction, packet, jiffies))
+		return NULL;
+	is_first_of_tick = half->last_jiffies != jiffies;
+	if (is_first_of_tick)
+		half->last_jiffies = jiffies;
+	__sync_fetch_and_add(&half->buffers, 1);
+	__sync_fetch_and_add(&half->bytes, bytes);
+	if (packet->segments > 1)
+		__sync_fetch_and_add(&half->merged, packet->segments - 1);
+	if (packet->key.protocol == IP_TCP && packet->fragment != FRAGMENT_LATER)
+		analyse_tcp(entry, direction, packet, jiffies, is_first_of_tick, ctx, is_xdp);
+	return entry;
+}
+
+static __always_inline bool wants_packets(void)
+{
+	return settings.packet_events || settings.capture_bytes;
+}
+
+/* A packet that is no flow's: counted by why. */
+static __always_inline void handle_unparsed(void *ctx, bool is_xdp, const struct packet *packet,
+					    struct ledger *ledger, int parsed, __u64 bytes)
+{
+	__u32 reason = parsed - PARSED_MALFORMED;
+
+	count_traffic(&ledger->traffic[CLASS_NON_IP], packet->segments, bytes);
+	if (parsed == PARSED_NOT_IP)
+		ledger->not_ip++;
+	else if (reason < MALFORMED_REASONS)
+		ledger->malformed[reason]++;
+	if (wants_packets())
+		emit_packet(ctx, is_xdp, packet, ledger, 0, bpf_jiffies64(), PACKET_UNPARSED);
+}
+
+static __always_inline void handle_parsed(void *ctx, bool is_xdp, struct packet *packet, struct ledger *ledger,
+					  enum xdp_direction direction, __u32 tag_bytes)
+{
+	__u64 jiffies = bpf_jiffies64(), bytes = wire_bytes(packet, tag_bytes);
+	struct flow_entry *entry = NULL;
+
+	if (packet->fragment)
+		settle_fragment(packet);
+	if (may_be_tunnel(packet))
+		settle_inner(packet, is_xdp ? parse_inner_xdp(ctx, packet) : parse_inner_tc(ctx, packet));
+	count_traffic(&ledger->traffic[class_of(packet)], packet->segments, bytes);
+	if (settings.track_flows)
+		entry = count_flow(ctx, is_xdp, packet, direction, jiffies, bytes);
+	if (entry) {
+		ledger->flows++;
+	} else {
+		ledger->other++;
+		count_traffic(&ledger->unflowed, packet->segments, bytes);
+	}
+	if (settings.detect_payload)
+		look_at_payload(ctx, is_xdp, packet, entry, direction);
+	if (settings.detect_payload && packet->key.protocol == IP_UDP && is_dns(packet))
+		packet->kind = PACKET_DNS;
+	if (wants_packets())
+		emit_packet(ctx, is_xdp, packet, ledger, entry ? entry->pid : 0, jiffies, 0);
+}
+
+static __always_inline void handle_xdp(struct xdp_md *ctx)
+{
+	struct ledger *ledger = ledger_of(INGRESS);
+	struct packet packet = {};
+	int parsed;
+
+	if (!ledger)
+		return;
+	ledger->runs++;
+	if (settings.has_filter && !filter_xdp(ctx)) {
+		ledger->filtered++;
+		return;
+	}
+	if (!is_sampled(ledger))
+		return;
+	packet.length = settings.has_fragments ? bpf_xdp_get_buff_len(ctx) : ctx->data_end - ctx->data;
+	packet.segments = settings.is_generic ? segments_of_generic(ctx) : 1;
+	packet.key.interface = settings.interface;
+	parsed = parse_xdp(ctx, &packet);
+	if (parsed == PARSED_FLOW)
+		handle_parsed(ctx, true, &packet, ledger, INGRESS, 0);
+	else
+		handle_unparsed(ctx, true, &packet, ledger, parsed, packet.length);
+}
+
+/* Tags that the kernel or the device keeps beside the frame come first on the wire. */
+static __always_inline __u32 note_tag_aside(struct __sk_buff *skb, struct packet *packet)
+{
+	if (!skb->vlan_present)
+		return 0;
+	note_tag(packet, skb->vlan_tci);
+	return sizeof(struct vlan_header);
+}
+
+static __always_inline void describe_skb(struct __sk_buff *skb, struct packet *packet, enum xdp_direction direction)
+{
+	packet->length = skb->len;
+	packet->segments = skb->gso_segs ? skb->gso_segs : 1;
+	packet->key.interface = settings.interface;
+	packet->direction = direction;
+}
+
+static __always_inline void handle_tc(struct __sk_buff *skb, enum xdp_direction direction)
+{
+	struct ledger *ledger = ledger_of(direction);
+	struct packet packet = {};
+	__u32 tag_bytes;
+	int parsed;
+
+	if (!ledger)
+		return;
+	ledger->runs++;
+	if (settings.has_filter && !filter_tc(skb)) {
+		ledger->filtered++;
+		return;
+	}
+	if (!is_sampled(ledger))
+		return;
+	describe_skb(skb, &packet, direction);
+	tag_bytes = note_tag_aside(skb, &packet);
+	parsed = parse_tc(skb, &packet);
+	if (parsed >= PARSED_MALFORMED && skb->data_end - skb->data < skb->len) {
+		/* not broken, perhaps: the headers lie in another part of the buffer */
+		bpf_skb_pull_data(skb, skb->len < HEADER_BYTES ? skb->len : HEADER_BYTES);
+		__builtin_memset(&packet, 0, sizeof(packet));
+		describe_skb(skb, &packet, direction);
+		note_tag_aside(skb, &packet);
+		parsed = parse_tc(skb, &packet);
+	}
+	if (parsed == PARSED_FLOW)
+		handle_parsed(skb, false, &packet, ledger, direction, tag_bytes);
+	else
+		handle_unparsed(skb, false, &packet, ledger, parsed, packet.length + tag_bytes);
+}
+
+/* Handlers */
+
+SEC("xdp.frags")
+int handle_ingress(struct xdp_md *ctx)
+{
+	handle_xdp(ctx);
+	return XDP_PASS;
+}
+
+SEC("tcx/ingress")
+int handle_tc_ingress(struct __sk_buff *skb)
+{
+	handle_tc(skb, INGRESS);
+	return TC_GO_ON;
+}
+
+SEC("tcx/egress")
+int handle_tc_egress(struct __sk_buff *skb)
+{
+	handle_tc(skb, EGRESS);
+	return TC_GO_ON;
+}
+
+/* Run by userspace, never attached. Both clocks move at the same tick: where one came in between, the reading is repeated. */
+SEC("tc")
+int read_clock(struct __sk_buff *skb)
+{
+	__u32 first = 0;
+	struct tick_reading *reading = bpf_map_lookup_elem(&tick_readings, &first);
+
+	if (!reading)
+		return 0;
+	for (int attempt = 0; attempt < 4; attempt++) {
+		reading->jiffies = bpf_jiffies64();
+		reading->coarse_ns = bpf_ktime_get_coarse_ns();
+		if (bpf_jiffies64() == reading->jiffies)
+			break;
+	}
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,106 @@
+//! Attaching programs to an interface by links, which the kernel takes away with the tracer, however it ends.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use libbpf_rs::libbpf_sys;
+
+use super::interface::InterfaceTarget;
+use super::namespace::within;
+use super::settings::Mode;
+use crate::error::{Error, ErrorKind, Result};
+
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// Attaches an XDP program in the wanted mode and no other.
+pub(crate) fn xdp(program: &impl AsRawFd, target: &InterfaceTarget, mode: Mode) -> Result<OwnedFd> {
+    let flags = match mode {
+        Mode::Native => XDP_FLAGS_DRV_MODE,
+        Mode::Generic => XDP_FLAGS_SKB_MODE,
+    };
+    let create = |descriptor| link(descriptor, target.index, libbpf_sys::BPF_XDP, flags);
+    attach(program, target, create).map_err(|error| xdp_error(target, mode, &error))
+}
+
+/// Attaches a TC program for a direction by TCX, beside whatever is there.
+pub(crate) fn tcx(
+    program: &impl AsRawFd,
+    target: &InterfaceTarget,
+    ingress: bool,
+) -> Result<OwnedFd> {
+    let kind = if ingress {
+        libbpf_sys::BPF_TCX_INGRESS
+    } else {
+        libbpf_sys::BPF_TCX_EGRESS
+    };
+    let create = |descriptor| link(descriptor, target.index, kind, 0);
+    attach(program, target, create).map_err(|error| {
+        refused(
+            format!("cannot attach TC to {}", target.name),
+            &error,
+            "bpftool net shows what is attached",
+        )
+    })
+}
+
+fn attach(
+    program: &impl AsRawFd,
+    target: &InterfaceTarget,
+    create: impl FnOnce(i32) -> std::io::Result<OwnedFd> + Send,
+) -> std::io::Result<OwnedFd> {
+    let descriptor = program.as_raw_fd();
+    within(&target.namespace, || Ok(create(descriptor)))
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+}
+
+fn link(program: i32, interface: u32, kind: u32, flags: u32) -> std::io::Result<OwnedFd> {
+    let options = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as libbpf_sys::size_t,
+        flags,
+        ..Default::default()
+    };
+    // SAFETY: `options` lives as long as the call and says its size.
+    let descriptor = unsafe {
+        libbpf_sys::bpf_link_create(program, interface.cast_signed(), kind, &raw const options)
+    };
+    if descriptor < 0 {
+        return Err(std::io::Error::from_raw_os_error(-descriptor));
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn xdp_error(target: &InterfaceTarget, mode: Mode, error: &std::io::Error) -> Error {
+    let name = &target.name;
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP) if mode == Mode::Native => Error::new(
+            ErrorKind::Kernel,
+            format!("{name} has no native XDP"),
+            "its driver does not support it",
+            "use --xdp-mode generic",
+        ),
+        Some(libc::EBUSY | libc::EEXIST) => Error::new(
+            ErrorKind::Failed,
+            format!("cannot attach XDP to {name}"),
+            "another XDP program is attached there",
+            format!("ip -details link show dev {name} names it"),
+        ),
+        _ => refused(
+            format!("cannot attach XDP to {name}"),
+            error,
+            "use --xdp-mode generic",
+        ),
+    }
+}
+
+fn refused(what: String, error: &std::io::Error, hint: &str) -> Error {
+    if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)) {
+        return Error::new(
+            ErrorKind::Privilege,
+            what,
+            error,
+            "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+        );
+    }
+    Error::new(ErrorKind::Kernel, what, error, hint)
+}

@@ -1,0 +1,34 @@
+"""The packet tracer's settings, made of the configuration and the targets."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from universal_tracer.cli.targets import Targets
+    from universal_tracer.config.tree import Config
+
+_RING_BYTES: Final = 8 * 1024 * 1024
+_OBJECT: Final = "objects/xdp_tracer.o"
+
+
+def xdp_settings(config: Config, targets: Targets) -> dict[str, object]:  # noqa: ARG001  filters by process come next
+    """What `sources.live.open_xdp` takes."""
+    xdp = config.xdp_tracer
+    return {
+        "object_path": str(files("universal_tracer").joinpath(_OBJECT)),
+        "interfaces": list(xdp.interfaces),
+        "mode": xdp.mode,
+        "egress": xdp.enable_egress_capture,
+        "flow_table_size": xdp.flow_table_size,
+        "flow_timeout_ns": xdp.flow_timeout.nanoseconds,
+        "sampling": xdp.sampling_rate,
+        "filter": xdp.filter,
+        "detect_payload": xdp.enable_http_detection,
+        "track_flows": xdp.enable_flow_tracking,
+        "packet_events": False,
+        "capture_bytes": 0,
+        "interval_ns": config.output.interval.nanoseconds,
+        "ring_bytes": _RING_BYTES,
+    }
