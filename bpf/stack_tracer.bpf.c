@@ -35,6 +35,7 @@ const volatile struct stack_settings settings SEC(".rodata.settings");
 #include "shared_maps.h"
 #include "targets.h"
 #include "stack_state.h"
+#include "stack_unwind.h"
 
 /* Helpers */
 
@@ -93,7 +94,7 @@ static __always_inline void emit_sample(struct stack_scratch *scratch)
 	__u64 flags = BPF_RB_NO_WAKEUP;
 
 	/* a new process may be gone soon, and its mappings with it: they are read at once */
-	if ((sample->flags & SAMPLE_NEW_PROCESS) || waiting > settings.ring_bytes / 2)
+	if ((sample->flags & SAMPLE_NEW_PROCESS) || sample->end == END_NO_MAPPING || waiting > settings.ring_bytes / 2)
 		flags = BPF_RB_FORCE_WAKEUP;
 	if (frames > MAX_FRAMES)
 		frames = MAX_FRAMES;
@@ -103,8 +104,7 @@ static __always_inline void emit_sample(struct stack_scratch *scratch)
 }
 
 /* Handlers */
-SEC("perf_event")
-int handle_sample(void *ctx)
+static __always_inline int take_sample(void *ctx, bool by_tables)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct stack_scratch *scratch = get_stack_scratch(SCRATCH_SAMPLE);
@@ -114,10 +114,27 @@ int handle_sample(void *ctx)
 		return 0;
 	begin_sample(scratch, task, SAMPLE_CPU);
 	take_kernel_stack(ctx, scratch);
-	if (wants_user_stack(task, scratch))
-		take_user_stack(ctx, scratch);
+	if (wants_user_stack(task, scratch)) {
+		if (by_tables)
+			walk_user_stack(scratch, task);
+		else
+			take_user_stack(ctx, scratch);
+	}
 	emit_sample(scratch);
 	return 0;
+}
+
+SEC("perf_event")
+int handle_sample(void *ctx)
+{
+	return take_sample(ctx, true);
+}
+
+/* Kernels without bpf_loop (before 5.17), or on request. */
+SEC("perf_event")
+int handle_sample_by_frame_pointers(void *ctx)
+{
+	return take_sample(ctx, false);
 }
 
 SEC("tp_btf/sched_process_exec")

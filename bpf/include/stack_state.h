@@ -13,7 +13,28 @@ struct {
 /* A sample does not fit on the stack of a program. One per program that may interrupt the other. */
 enum stack_scratch_use { SCRATCH_SAMPLE = 0, SCRATCH_SWITCH = 1, STACK_SCRATCH_USES = 2 };
 
+/* An executable range of a process, and the object behind it. */
+struct unwind_mapping {
+	__u64 start;
+	__u64 end;
+	__u64 bias; /* pc - bias counts from the object's base */
+	__u32 object;
+	__u32 reserved;
+};
+
+/* Where a walk has come to. */
+struct user_registers {
+	__u64 pc;
+	__u64 sp;
+	__u64 fp;
+	__u64 lr; /* arm64 */
+	struct unwind_mapping mapping; /* of the pc before: most callers are in the same object */
+	bool is_call; /* the pc is where a call returns to */
+	bool is_leaf; /* all registers are still the function's own */
+};
+
 struct stack_scratch {
+	struct user_registers registers;
 	struct sample sample;
 	__u64 frames[MAX_FRAMES + 1];
 };

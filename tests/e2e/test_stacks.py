@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e]
 
+PYTHON_PROGRAM = """
+import time
+def f(n): return 1 if n < 2 else f(n - 1) + f(n - 2)
+while time.process_time() < 2: f(15)
+"""
 FUNCTIONS = ("one_part", "two_parts", "five_parts")
 HZ = 499
 CPU_SECONDS = 2.0
+# Samples that may fall into a start on a busy machine.
+STARTING = 20
 # For runs that end by themselves, on a machine that is busy with something else.
 PATIENCE = 110.0
 
@@ -164,3 +171,47 @@ def test_a_process_that_has_ended_is_named_all_the_same(shares: Path) -> None:
     named = sum(samples_in(events, name) for name in FUNCTIONS)
     assert len({event["pid"] for event in events}) == 10
     assert named >= 0.8 * sum(event["count"] for event in events)
+
+
+def test_callers_are_found_without_frame_pointers(shares: Path) -> None:
+    run = run_tracer(
+        "--tracer", "stack", "--output-format", "ndjson", "--", shares, CPU_SECONDS, seconds=PATIENCE
+    )
+    events = [event for event in profiles(run.stdout) if "five_parts" in event["stack"]]
+    whole = sum(event["count"] for event in events if event["stack"][:1] == ["_start"])
+    assert whole >= 0.9 * sum(event["count"] for event in events)
+    for event in events:
+        if event["end"] == "complete":
+            assert event["stack"][0] == "_start"
+            assert "main" in event["stack"]
+            assert event["stack"].index("main") < event["stack"].index("five_parts")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        (
+            "bash",
+            [
+                "-c",
+                "f() { if [ $1 -gt 0 ]; then f $(( $1 - 1 )); fi; }; while [ $SECONDS -lt 3 ]; do f 20; done",
+            ],
+        ),
+        ("perl", ["-e", 'my $t=times; my %h; while (times() - $t < 2) { $h{$_ % 37} .= "x" for 1..1000; }']),
+        ("openssl", ["speed", "-seconds", "1", "-bytes", "1024", "sha256"]),
+        (
+            "/usr/bin/python3",
+            ["-c", PYTHON_PROGRAM],
+        ),
+    ],
+)
+def test_stacks_of_ordinary_programs_are_complete(name: str, arguments: list[str]) -> None:
+    """Most of them: the first samples fall into the time in which libraries are mapped."""
+    words = ["--tracer", "stack", "--sampling-rate", HZ, "--output-format", "ndjson", "--"]
+    run = run_tracer(*words, need_command(name), *arguments, seconds=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    events = profiles(run.stdout)
+    complete = sum(event["count"] for event in events if event["end"] == "complete")
+    assert complete >= 0.9 * sum(event["count"] for event in events) - STARTING > 0
+    for event in events:
+        assert (event["reason"] is None) == (event["end"] == "complete")

@@ -204,7 +204,7 @@ def test_an_output_of_packets_needs_their_capture() -> None:
     [
         (["a.json", "./a.json"], "--output: the same output is named twice: './a.json'"),
         (["ndjson:-", "json:-"], "--output: the same output is named twice: 'json:-'"),
-        (["csvv:x"], "--output: 'csvv' is no format; known: folded, json, ndjson, parquet, pcapng, svg"),
+        (["csvv:x"], f"--output: 'csvv' is no format; known: {', '.join(FORMATS)}"),
         (
             ["jsn:x"],
             f"--output: 'jsn' is no format (did you mean 'json'?); known: {', '.join(FORMATS)}",

@@ -27,5 +27,6 @@ pub mod stack;
 pub mod symbolize;
 mod targets;
 pub mod trial;
+pub mod unwind;
 mod verifier_log;
 pub mod xdp;

@@ -16,9 +16,11 @@ FORMAT_OF_SUFFIX: Final = {
     ".pcapng": "pcapng",
     ".svg": "svg",
     ".folded": "folded",
+    ".pb.gz": "pprof",
+    ".speedscope.json": "speedscope",
 }
 # Formats that show stacks and nothing else.
-STACK_FORMATS: Final = ("svg", "folded")
+STACK_FORMATS: Final = ("svg", "folded", "pprof", "speedscope")
 FORMATS: Final = tuple(sorted(set(FORMAT_OF_SUFFIX.values())))
 STDOUT_FORMATS: Final = ("table", "json", "ndjson", "none")
 STDOUT_PATH: Final = "-"

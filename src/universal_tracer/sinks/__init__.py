@@ -1,8 +1,7 @@
 """Outputs: one module a format, each a `model.ports.Sink`. `open_sinks` opens the ones that a run asked for.
 
     ndjson      JSON, one object a line: files, pipes, standard output
-    folded      stacks, a line each, and how often they were seen
-    flamegraph  the same as a picture (SVG)
+    stack_file  stacks of the whole run: as folded lines, flamegraph (SVG), pprof or speedscope
     json_array  a JSON array in a file that can be read at any time
     parquet     one event type as a Parquet file that can be read at any time
     recording   a folder of Parquet files per event type, the oldest of which go
@@ -19,6 +18,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -29,11 +29,12 @@ from universal_tracer.system.files import is_regular, open_for_writing
 from universal_tracer.system.terminal import Style, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import polars as pl
 
     from universal_tracer.model.ports import OutputFile, Recording, Sink, StandardOutput
+    from universal_tracer.model.stack_counts import StackCounts
 
 STDOUT_NAME = "standard output"
 _STDOUT = 1
@@ -148,12 +149,19 @@ def _sink(format_name: str, path: Path, subject: str) -> Sink:
 
 
 def _stack_sink(format_name: str, name: str, descriptor: int, subject: str) -> Sink:
-    from universal_tracer.sinks.flamegraph import FlameGraphSink  # noqa: PLC0415  loads polars
-    from universal_tracer.sinks.folded import FoldedSink  # noqa: PLC0415
+    from universal_tracer.sinks.flamegraph import flame_graph  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.folded import folded  # noqa: PLC0415
+    from universal_tracer.sinks.pprof import pprof  # noqa: PLC0415
+    from universal_tracer.sinks.speedscope import speedscope  # noqa: PLC0415
+    from universal_tracer.sinks.stack_file import StackFileSink  # noqa: PLC0415
 
-    if format_name == "folded":
-        return FoldedSink(name, descriptor)
-    return FlameGraphSink(name, descriptor, subject)
+    renderers: dict[str, Callable[[StackCounts], bytes]] = {
+        "svg": partial(flame_graph, subject=subject),
+        "folded": folded,
+        "pprof": pprof,
+        "speedscope": partial(speedscope, subject=subject),
+    }
+    return StackFileSink(name, descriptor, renderers[format_name])
 
 
 def _parquet(name: str, descriptor: int, event_types: Sequence[str] | None) -> Sink:

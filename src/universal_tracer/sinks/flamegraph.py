@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from universal_tracer.model.flame_graph import placed, tree
-from universal_tracer.model.stack_counts import StackCounts
-from universal_tracer.system.whole_file import WholeFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import polars as pl
-
     from universal_tracer.model.flame_graph import Placed
+    from universal_tracer.model.stack_counts import StackCounts
 
 _WIDTH: Final = 1200
 _PAD: Final = 10
@@ -31,8 +28,6 @@ _LETTER: Final = 7.0
 _FEWEST_LETTERS: Final = 3
 # A tenth of a pixel: what is thinner cannot be seen, and would make the file large.
 _LEAST_SHARE: Final = 0.1 / _SPACE
-# Drawing anew may take this share of the time at most.
-_EFFORT: Final = 0.1
 # Characters that XML does not allow.
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -51,41 +46,6 @@ _STYLE: Final = (
     ".b{cursor:pointer}.b:hover rect{stroke:#000;stroke-width:.7}.m{fill:#e600e6}"
     ".a{cursor:pointer;fill:#06c}.e{text-anchor:end}"
 )
-
-
-class FlameGraphSink:
-    """The graph of the whole run; the file is drawn anew while it grows."""
-
-    def __init__(self, name: str, descriptor: int, subject: str = "") -> None:
-        """Takes over the descriptor. `subject` says in the title whose stacks these are."""
-        self._name = name
-        self._file = WholeFile(descriptor)
-        self._subject = subject
-        self._counts = StackCounts()
-        self._is_current = False
-        self._next_s = 0.0
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def write(self, event_type: str, frame: pl.DataFrame) -> None:
-        """Other events than profiles are left out."""
-        if event_type == "profile":
-            self._counts.add(frame)
-            self._is_current = False
-
-    def flush(self) -> None:
-        """Raises OSError."""
-        begun_s = time.monotonic()
-        if not self._is_current and begun_s >= self._next_s:
-            self._file.replace(flame_graph(self._counts, self._subject))
-            self._is_current = True
-            now_s = time.monotonic()
-            self._next_s = now_s + (now_s - begun_s) / _EFFORT
-
-    def close(self) -> None:
-        self._file.finish(flame_graph(self._counts, self._subject))
 
 
 def flame_graph(counts: StackCounts, subject: str) -> bytes:

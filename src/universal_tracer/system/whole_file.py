@@ -15,6 +15,11 @@ class WholeFile:
         self._descriptor = descriptor
         self._is_regular = is_regular(descriptor)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is finished."""
+        return self._descriptor == CLOSED
+
     def replace(self, content: bytes) -> None:
         """Show `content` instead of what was there before. Raises OSError."""
         if not self._is_regular:

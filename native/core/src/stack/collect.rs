@@ -10,7 +10,7 @@ use crate::symbolize::{Image, Objects};
 
 /// A process whose mappings do not hold an address is looked at again after this; twice as late each time that
 /// brings nothing new.
-const LOOK_AGAIN_NS: u64 = 50_000_000;
+const LOOK_AGAIN_NS: u64 = 2_000_000;
 const LOOK_AGAIN_AT_LAST_NS: u64 = 10_000_000_000;
 /// A process of which no sample came for so long is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
@@ -170,7 +170,6 @@ impl Collector {
 
     /// The stacks since the last call.
     pub(crate) fn take(&mut self, now_ns: u64) -> Interval {
-        self.forget();
         self.interval.end_ns = now_ns;
         std::mem::replace(
             &mut self.interval,
@@ -236,11 +235,16 @@ impl Collector {
                 .all(|address| known.holds(*address))
     }
 
-    fn forget(&mut self) {
-        if self.forgotten_at.elapsed() >= FORGET_EVERY {
-            self.forgotten_at = Instant::now();
-            self.processes
-                .retain(|_, known| known.sampled_at.elapsed() < FORGET_AFTER);
+    /// Processes of which nothing was seen for long, from now on unknown.
+    pub(crate) fn forget(&mut self) -> Vec<u32> {
+        if self.forgotten_at.elapsed() < FORGET_EVERY {
+            return Vec::new();
         }
+        self.forgotten_at = Instant::now();
+        let is_old = |_: &u32, known: &mut Known| known.sampled_at.elapsed() >= FORGET_AFTER;
+        self.processes
+            .extract_if(is_old)
+            .map(|(pid, _)| pid)
+            .collect()
     }
 }

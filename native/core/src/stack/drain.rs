@@ -21,10 +21,13 @@ use crate::clock;
 use crate::columns::ProfileColumns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ring::{self, open_ring};
+use crate::unwind::tables::Tables;
 
 /// Intervals that may wait for their names; beyond it they grow instead.
 const INTERVALS_WAITING: usize = 2;
 const RECORDS_AT_ONCE: usize = 1024;
+/// How long a start waits for the unwind tables of processes that run already.
+const TABLES_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the threads and the reader of columns share.
 #[derive(Default)]
@@ -75,13 +78,15 @@ impl Shared {
 pub(crate) struct KernelTables {
     pub(crate) ring: MapHandle,
     pub(crate) known: MapHandle,
+    pub(crate) unwind: Tables,
 }
 
 impl KernelTables {
     /// Says that the process's mappings are known, so that its next sample wakes nobody. One that finds no room in
     /// the table costs wake-ups and nothing else.
-    fn tell(&self, learnt: &Learnt) {
-        if learnt.image.is_some() {
+    fn tell(&mut self, learnt: &Learnt) {
+        if let Some(image) = &learnt.image {
+            self.unwind.give(image);
             let _ = self
                 .known
                 .update(&learnt.pid.to_ne_bytes(), &[1], MapFlags::ANY);
@@ -104,18 +109,24 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
+    /// Looks at `first_pids` before it returns: their first sample is as good as all others.
     pub(crate) fn start(
         shared: &Arc<Shared>,
-        tables: KernelTables,
+        mut tables: KernelTables,
         pace: Pace,
         first_pids: Vec<u32>,
     ) -> Result<Self> {
+        let mut collector = Collector::new(pace.period_ns, clock::monotonic_ns());
+        for pid in first_pids {
+            tables.tell(&collector.look_at(pid));
+        }
+        tables.unwind.settle(TABLES_PATIENCE);
         let (to_names, from_drain) = sync_channel(INTERVALS_WAITING);
         let for_drain = Arc::clone(shared);
         let for_names = Arc::clone(shared);
         Ok(Self {
             drain: spawn("ut-stacks", move || {
-                drain(&for_drain, &tables, pace, &first_pids, &to_names)
+                drain(&for_drain, &mut tables, pace, collector, &to_names)
             })?,
             names: spawn("ut-names", move || name_all(&for_names, &from_drain))?,
         })
@@ -145,9 +156,9 @@ fn failed(what: &str, cause: &impl std::fmt::Display) -> Error {
 
 fn drain(
     shared: &Shared,
-    tables: &KernelTables,
+    tables: &mut KernelTables,
     pace: Pace,
-    first_pids: &[u32],
+    mut collector: Collector,
     to_names: &SyncSender<Interval>,
 ) -> Result<()> {
     let waiting: Rc<RefCell<Vec<Taken>>> = Rc::default();
@@ -155,10 +166,6 @@ fn drain(
     let ring = open_ring(&tables.ring, move |record| {
         keep.borrow_mut().extend(Taken::parse(record));
     })?;
-    let mut collector = Collector::new(pace.period_ns, clock::monotonic_ns());
-    for pid in first_pids {
-        tables.tell(&collector.look_at(*pid));
-    }
     let mut due = Instant::now() + pace.interval;
     loop {
         // read first: what was in the ring before the stop is taken after it
@@ -176,6 +183,9 @@ fn drain(
             // nobody is left to hear of an error here
             let _ = to_names.send(collector.take(now_ns));
             return Ok(());
+        }
+        for pid in collector.forget() {
+            tables.unwind.forget(pid);
         }
         if Instant::now() >= due || collector.distinct() >= pace.stacks_held {
             due = Instant::now() + pace.interval;

@@ -25,6 +25,7 @@ use crate::losses::read_counters;
 use crate::object::{self, CgroupId, map_handle};
 use crate::plan::PlannedHook;
 use crate::targets::Targets;
+use crate::unwind::tables::Tables;
 use drain::{KernelTables, Pace, Shared, Threads};
 use record::Sample;
 pub use settings::StackSettings;
@@ -76,7 +77,7 @@ impl StackSession {
     /// # Errors
     /// Where the kernel lacks a hook, or the object is not this version's.
     pub fn new(settings: StackSettings) -> Result<Self> {
-        let plan = plan::plan(settings.filter.enabled)?;
+        let plan = plan::plan(settings.filter.enabled, sampler(&settings))?;
         layout::check(&settings.object_path, &[Sample::layout()])?;
         Ok(Self {
             settings,
@@ -115,7 +116,11 @@ impl StackSession {
             links,
             object,
         });
-        let samplers = perf::attach(&running.object, plan::SAMPLER, self.settings.frequency_hz);
+        let samplers = perf::attach(
+            &running.object,
+            sampler(&self.settings),
+            self.settings.frequency_hz,
+        );
         match samplers {
             Ok(samplers) => running.links.extend(samplers),
             Err(error) => {
@@ -189,7 +194,7 @@ impl StackSession {
         self.plan
             .iter()
             .rev()
-            .filter(|hook| hook.program != plan::SAMPLER)
+            .filter(|hook| !plan::is_sampler(hook))
             .map(|hook| object::attach(object, hook))
             .collect()
     }
@@ -198,6 +203,7 @@ impl StackSession {
         let tables = KernelTables {
             ring: map_handle(object, "samples")?,
             known: map_handle(object, "known_processes")?,
+            unwind: Tables::start(object, self.settings.by_tables)?,
         };
         let pace = Pace {
             period_ns: self.settings.period_ns(),
@@ -205,6 +211,15 @@ impl StackSession {
             stacks_held: self.settings.stacks_held,
         };
         Threads::start(&self.shared, tables, pace, targets.alive())
+    }
+}
+
+/// The program that takes samples as the settings ask for.
+fn sampler(settings: &StackSettings) -> &'static str {
+    if settings.by_tables {
+        plan::SAMPLER
+    } else {
+        plan::SAMPLER_BY_FRAME_POINTERS
     }
 }
 

@@ -5,6 +5,8 @@ use crate::plan::{PlannedHook, RARE, survey, tp_btf_hook};
 
 /// The program that takes samples.
 pub(crate) const SAMPLER: &str = "handle_sample";
+/// The same, by frame pointers alone.
+pub(crate) const SAMPLER_BY_FRAME_POINTERS: &str = "handle_sample_by_frame_pointers";
 
 const SAMPLING: PlannedHook = PlannedHook {
     tracer: "stack",
@@ -72,11 +74,16 @@ const TARGET_HOOKS: [PlannedHook; 5] = [
     ),
 ];
 
-/// The hooks; `filter`: only some processes are traced.
+/// Whether the hook takes samples.
+pub(crate) fn is_sampler(hook: &PlannedHook) -> bool {
+    hook.adapter == SAMPLING.adapter
+}
+
+/// The hooks; `filter`: only some processes are traced; `sampler` is the program that takes samples.
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Kernel`] without BTF, or where a hook does not exist.
-pub(crate) fn plan(filter: bool) -> Result<Vec<PlannedHook>> {
+pub(crate) fn plan(filter: bool, sampler: &'static str) -> Result<Vec<PlannedHook>> {
     let is_for_targets = |hook: &PlannedHook| {
         let same = |other: &PlannedHook| other.program == hook.program;
         TARGET_HOOKS.iter().any(same)
@@ -85,7 +92,19 @@ pub(crate) fn plan(filter: bool) -> Result<Vec<PlannedHook>> {
         .into_iter()
         .filter(|(hook, _)| filter || !is_for_targets(hook))
         .map(|(hook, lack)| lack.map_or(Ok(hook), Err))
+        .map(|hook| hook.map(|hook| with_program(hook, sampler)))
         .collect()
+}
+
+fn with_program(hook: PlannedHook, sampler: &'static str) -> PlannedHook {
+    if is_sampler(&hook) {
+        PlannedHook {
+            program: sampler,
+            ..hook
+        }
+    } else {
+        hook
+    }
 }
 
 /// Every hook of the stack tracer, and what this kernel lacks of it.

@@ -19,6 +19,8 @@ pub struct StackSettings {
     pub user_stacks: bool,
     /// Keep both parts of a stack that was taken in the kernel.
     pub mixed_stacks: bool,
+    /// Walk user stacks by unwind tables; else by frame pointers.
+    pub by_tables: bool,
     /// User frames per stack, at most [`MAX_USER_FRAMES`].
     pub max_depth: u32,
     /// Distinct stacks held between two reports.

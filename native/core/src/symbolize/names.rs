@@ -72,7 +72,6 @@ type Place = (u32, u64);
 #[derive(Debug)]
 pub struct Names {
     symbols: Symbolizer,
-    vdso: Option<ObjectFile>,
     objects_used: hashbrown::HashSet<u32>,
     kept: HashMap<Place, Functions>,
 }
@@ -88,7 +87,6 @@ impl Default for Names {
     fn default() -> Self {
         Self {
             symbols: new_symbolizer(),
-            vdso: super::vdso::own(),
             objects_used: hashbrown::HashSet::new(),
             kept: HashMap::new(),
         }
@@ -114,7 +112,7 @@ impl Names {
         self.make_room();
         let mut wanted: HashMap<u32, Wanted> = HashMap::new();
         for (image, address) in user {
-            let Some((object, offset)) = self.locate(image, address) else {
+            let Some((object, offset)) = Self::locate(image, address) else {
                 continue;
             };
             if self.kept.contains_key(&(object.id, offset)) {
@@ -154,7 +152,7 @@ impl Names {
         if let (Backing::Anonymous, Some(image)) = (&mapping.backing, image) {
             return one(made_at_run_time(image, address));
         }
-        let located = image.and_then(|image| self.locate(image, address));
+        let located = image.and_then(|image| Self::locate(image, address));
         located
             .and_then(|(object, offset)| self.kept.get(&(object.id, offset)).cloned())
             .unwrap_or_else(|| one(unresolved(&mapping.backing)))
@@ -174,12 +172,11 @@ impl Names {
             })
     }
 
-    fn locate<'a>(&'a self, image: &'a Image, address: u64) -> Option<(&'a ObjectFile, u64)> {
+    fn locate(image: &Image, address: u64) -> Option<(&ObjectFile, u64)> {
         let mapping = image.find(address)?;
         let offset = address - mapping.start + mapping.offset;
         match &mapping.backing {
-            Backing::File(object) => Some((object, offset)),
-            Backing::Vdso => Some((self.vdso.as_ref()?, offset)),
+            Backing::File(object) | Backing::Vdso(object) => Some((object, offset)),
             Backing::Anonymous => None,
         }
     }
@@ -265,7 +262,7 @@ fn python_frame(text: &str) -> Frame {
 fn unresolved(backing: &Backing) -> Frame {
     let (name, module) = match backing {
         Backing::File(object) => (object.base_name(), object.path.as_str()),
-        Backing::Vdso | Backing::Anonymous => ("vdso", "[vdso]"),
+        Backing::Vdso(_) | Backing::Anonymous => ("vdso", "[vdso]"),
     };
     Frame::unnamed(format!("[{name}]"), Some(module.into()), FrameKind::User)
 }

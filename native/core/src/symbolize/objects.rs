@@ -6,7 +6,10 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+use object::ReadCache;
+
 use super::process::Region;
+use super::vdso;
 
 /// One file of code.
 #[derive(Debug)]
@@ -34,9 +37,10 @@ impl ObjectFile {
         Some(PathBuf::from(format!("/proc/self/fd/{descriptor}")))
     }
 
-    /// The open file.
-    pub fn file(&self) -> Option<&File> {
-        self.file.as_ref()
+    /// A reader of the file with a position of its own. It reads what is asked for: a file that somebody cuts short
+    /// meanwhile is an error then, where a mapping of it would end the program.
+    pub fn reader(&self) -> Option<ReadCache<File>> {
+        Some(ReadCache::new(File::open(self.open_path()?).ok()?))
     }
 
     /// The last part of the path.
@@ -54,16 +58,32 @@ struct Key {
 }
 
 /// All files that some process has mapped; one that no process has any more is closed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Objects {
     known: HashMap<Key, Weak<ObjectFile>>,
     next_id: u32,
+    vdso: Option<Arc<ObjectFile>>,
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self {
+            known: HashMap::new(),
+            next_id: 0,
+            vdso: vdso::own().map(Arc::new),
+        }
+    }
 }
 
 /// Known files before those that are closed are forgotten.
 const SWEEP_AT: usize = 1024;
 
 impl Objects {
+    /// The kernel's own code in every process.
+    pub(super) fn vdso(&self) -> Option<Arc<ObjectFile>> {
+        self.vdso.clone()
+    }
+
     /// The file behind a region of `pid`.
     pub(super) fn find(&mut self, pid: u32, region: &Region<'_>) -> Arc<ObjectFile> {
         let key = Key {

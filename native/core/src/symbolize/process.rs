@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::objects::{ObjectFile, Objects};
 use super::perf_map::PerfMap;
+use super::vdso;
 
 /// More executable mappings than any sane process has; the rest is left out.
 const MAX_MAPPINGS: usize = 16_384;
@@ -14,7 +15,7 @@ const MAX_MAPPINGS: usize = 16_384;
 pub enum Backing {
     File(Arc<ObjectFile>),
     /// The kernel's own code in every process.
-    Vdso,
+    Vdso(Arc<ObjectFile>),
     /// Memory without a file: code made at run time.
     Anonymous,
 }
@@ -108,7 +109,7 @@ impl<'a> Region<'a> {
 
     fn mapping(&self, pid: u32, objects: &mut Objects) -> Mapping {
         let backing = match self.path {
-            "[vdso]" => Backing::Vdso,
+            vdso::VDSO_NAME => objects.vdso().map_or(Backing::Anonymous, Backing::Vdso),
             path if path.starts_with('/') && self.inode != 0 => {
                 Backing::File(objects.find(pid, self))
             }
