@@ -124,6 +124,18 @@ def test_what_finds_no_room_is_counted_and_balances(hosts: tuple[Host, Host]) ->
     assert run.lost >= unflowed
 
 
+def test_metrics_count_what_the_interfaces_count(hosts: tuple[Host, Host]) -> None:
+    near, far = hosts
+    with traced(far, "--metrics-only", "--interval", "1s") as tracer:
+        near.run(sys.executable, "-c", DATAGRAMS, far.address, 20000, 20100)
+        run = tracer.stop()
+    told = [event["xdp"] for event in run.of_type("summary")]
+    # the datagrams, what says that nobody is there, and questions for addresses
+    assert sum(xdp["packets"] for xdp in told) >= 100
+    assert sum(xdp["bytes"] for xdp in told) >= 100 * 142
+    assert sum(xdp["flows"] for xdp in told) >= 100
+
+
 def test_an_unknown_interface_is_exit_6() -> None:
     done = run_tracer("--tracer", "xdp", "--interface", "no-such-if", "--duration", "1s")
     assert done.returncode == 6

@@ -53,6 +53,7 @@ impl XdpSession {
         let batches = [
             ("flow", tick.collected.flow),
             ("interface", tick.collected.interface),
+            ("network", tick.collected.network),
         ];
         Ok(Tick {
             frames: frames(py, batches)?,

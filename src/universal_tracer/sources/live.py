@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from universal_tracer.model.ports import Source
 
 
-# The batch that holds no events but packets.
+# Batches that hold no events: packets for captures, counts for metrics.
 _CAPTURE: Final = "capture"
+_TOTALS: Final = frozenset({"network"})
 
 
 def open_http(settings: Mapping[str, object]) -> Source:
@@ -104,9 +105,11 @@ class LiveSource:
         """See `Source`."""
         with told_errors():
             tick = self._session.tick(wait_ms)
+        frames = {name: _frame(batch) for name, batch in tick.frames.items()}
         return Batches(
-            frames={name: _frame(batch) for name, batch in tick.frames.items() if name != _CAPTURE},
-            packets=_frame(tick.frames[_CAPTURE])["blocks"].to_list() if _CAPTURE in tick.frames else (),
+            frames={name: frame for name, frame in frames.items() if name not in {_CAPTURE, *_TOTALS}},
+            totals={name: frame for name, frame in frames.items() if name in _TOTALS},
+            packets=frames[_CAPTURE]["blocks"].to_list() if _CAPTURE in frames else (),
             losses=[Loss(self.tracer, where, count) for where, count in tick.losses],
             hits=tick.hits,
             complete_until_ns=tick.complete_until_ns,

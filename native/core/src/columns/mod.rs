@@ -12,6 +12,7 @@ mod interface;
 mod network;
 mod profile;
 mod time;
+mod traffic;
 
 pub(crate) use builders::ascii_text;
 pub use builders::{EndpointRow, HeaderFields, TcpRow};
@@ -21,3 +22,4 @@ pub use http::{HttpColumns, HttpRow};
 pub use interface::{InterfaceColumns, InterfaceRow, LEDGER, ProtocolRow};
 pub use network::{FlowKeyRow, IcmpRow, InnerRow};
 pub use profile::{ProfileColumns, ProfileRow};
+pub use traffic::{TrafficRow, traffic_table};

@@ -10,10 +10,12 @@ use libbpf_rs::MapHandle;
 use super::clock;
 use super::flows::{FlowTracker, Now};
 use super::interface::InterfaceTarget;
-use super::ledger::{Ledgers, MALFORMED, PROTOCOLS};
+use super::ledger::{Ledgers, MALFORMED, PROTOCOL_NUMBERS, PROTOCOLS};
 use super::records::{EGRESS, INGRESS, LedgerRecord};
 use crate::clock::{monotonic_ns, unix_minus_monotonic_ns};
-use crate::columns::{FlowColumns, InterfaceColumns, InterfaceRow, ProtocolRow};
+use crate::columns::{
+    FlowColumns, InterfaceColumns, InterfaceRow, ProtocolRow, TrafficRow, traffic_table,
+};
 use crate::error::Result;
 
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,6 +28,8 @@ const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
 pub struct Collected {
     pub flow: Option<RecordBatch>,
     pub interface: Option<RecordBatch>,
+    /// What is new by protocol, for metrics.
+    pub network: Option<RecordBatch>,
     /// (place, count), only where something was lost.
     pub losses: Vec<(&'static str, u64)>,
     /// What the user has to know: one line each.
@@ -55,6 +59,8 @@ pub(crate) struct Collector {
     sampling: u32,
     tracks_flows: bool,
     unflowed_told: u64,
+    /// What the metrics were told already, by interface and direction.
+    measured: BTreeMap<(u16, usize), LedgerRecord>,
     flow: FlowColumns,
     interface: InterfaceColumns,
     losses: BTreeMap<&'static str, u64>,
@@ -80,6 +86,7 @@ impl Collector {
             sampling,
             tracks_flows,
             unflowed_told: 0,
+            measured: BTreeMap::new(),
             flow: FlowColumns::new(),
             interface: InterfaceColumns::new(),
             losses: BTreeMap::new(),
@@ -219,11 +226,36 @@ impl Collector {
         self.lose("packet_events", lost[1]);
     }
 
+    /// Packets and bytes since the last time.
+    fn network(&mut self) -> Option<RecordBatch> {
+        let scale = u64::from(self.sampling);
+        let mut rows = Vec::new();
+        for (number, name) in (0u16..).zip(&self.names) {
+            for direction in [INGRESS, EGRESS] {
+                let sum = self.ledgers.sum(number, direction);
+                let before = self.measured.insert((number, direction), sum);
+                let new = sum.since(&before.unwrap_or_default());
+                let moved = PROTOCOL_NUMBERS.into_iter().zip(new.traffic);
+                rows.extend(moved.filter(|(_, traffic)| traffic.packets > 0).map(
+                    |(protocol, traffic)| TrafficRow {
+                        interface: name,
+                        direction: DIRECTIONS[direction],
+                        protocol,
+                        packets: traffic.packets * scale,
+                        bytes: traffic.bytes * scale,
+                    },
+                ));
+            }
+        }
+        traffic_table(&rows).unwrap_or_default()
+    }
+
     /// What came since the last time.
     pub(crate) fn take(&mut self) -> Collected {
         Collected {
             flow: self.flow.finish().unwrap_or_default(),
             interface: self.interface.finish().unwrap_or_default(),
+            network: self.network(),
             losses: std::mem::take(&mut self.losses).into_iter().collect(),
             notes: std::mem::take(&mut self.notes),
         }

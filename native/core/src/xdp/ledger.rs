@@ -31,6 +31,17 @@ pub(crate) const MALFORMED: [&str; MALFORMED_REASONS] = [
 pub(crate) const PROTOCOLS: [&str; CLASSES] =
     ["tcp", "udp", "icmp", "ipv6-icmp", "sctp", "other", "non-ip"];
 
+/// IP protocol numbers of the classes; 255 is nobody's, `None` is not IP.
+pub(crate) const PROTOCOL_NUMBERS: [Option<u16>; CLASSES] = [
+    Some(6),
+    Some(17),
+    Some(1),
+    Some(58),
+    Some(132),
+    Some(255),
+    None,
+];
+
 /// The ledgers of all interfaces.
 #[derive(Debug)]
 pub(crate) struct Ledgers {
