@@ -3,7 +3,8 @@
  * Stack tracer: which functions a target's threads are in, sampled.
  *
  * Hooks: a perf event per CPU (the CPU's clock, 99 times a second by default);
- * fork, exec, exit and cgroup moves of targets. A sample of another process
+ * fork, exec, exit and cgroup moves of targets; for waits also the scheduler's
+ * switches and wake-ups, and the end of system calls (stack_off_cpu.h). A sample of another process
  * costs a hash look-up, one of a target the walk of its stack; nothing runs
  * between samples. docs/BENCHMARKS.md has the figures.
  *
@@ -26,9 +27,11 @@ struct stack_settings {
 	__u8 kernel_stacks;
 	__u8 user_stacks;
 	__u8 mixed_stacks; /* keep both parts of a sample taken in the kernel */
-	__u8 reserved[3];
+	__u8 off_cpu;	   /* measure where threads wait */
+	__u8 reserved[2];
 	__u32 max_depth; /* user frames per stack */
 	__u64 ring_bytes;
+	__u64 period_ns; /* between two samples */
 };
 const volatile struct stack_settings settings SEC(".rodata.settings");
 
@@ -103,6 +106,8 @@ static __always_inline void emit_sample(struct stack_scratch *scratch)
 		count_loss(LOSS_RING_FULL);
 }
 
+#include "stack_off_cpu.h"
+
 /* Handlers */
 static __always_inline int take_sample(void *ctx, bool by_tables)
 {
@@ -141,6 +146,8 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(handle_new_program, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
 	forget_process(task->tgid);
+	if (settings.off_cpu && is_target(task->tgid))
+		watch_thread(task->pid);
 	return 0;
 }
 

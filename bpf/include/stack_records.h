@@ -34,7 +34,8 @@ enum stack_end {
 	END_NO_ROW = 6,		/* at an address that the object's unwind table does not cover */
 	END_UNREADABLE = 7,	/* the stack's memory could not be read */
 	END_RULE = 8,		/* at a row whose rule cannot be followed here */
-	END_GOES_ON = 9,	/* never in a record */
+	END_INNERMOST = 9,	/* at the innermost function: more is not known of a thread that waits for a CPU */
+	END_GOES_ON = 10,	/* never in a record */
 };
 
 /* 64 bytes; then kernel frames and user frames, 8 bytes each, innermost first. */

@@ -11,7 +11,7 @@ struct {
 } samples SEC(".maps");
 
 /* A sample does not fit on the stack of a program. One per program that may interrupt the other. */
-enum stack_scratch_use { SCRATCH_SAMPLE = 0, SCRATCH_SWITCH = 1, STACK_SCRATCH_USES = 2 };
+enum stack_scratch_use { SCRATCH_SAMPLE = 0, SCRATCH_SWITCH = 1, SCRATCH_CALL_END = 2, STACK_SCRATCH_USES = 3 };
 
 /* An executable range of a process, and the object behind it. */
 struct unwind_mapping {

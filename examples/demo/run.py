@@ -127,12 +127,12 @@ def trace(tracer: str, processes: Sequence[subprocess.Popen[str]], seconds: floa
     """Trace *processes* for *seconds* into files in *folder*; returns the tracer's exit code."""
     folder.mkdir(parents=True, exist_ok=True)
     words = [] if os.geteuid() == 0 else ["sudo"]
-    words += [tracer, "--tracer", "http", "--events", "http", "--output-format", "table"]
+    words += [tracer, "--tracer", "http", "--tracer", "stack", "--events", "http,profile"]
+    words += ["--output-format", "table"]
     words += ["--duration", f"{seconds:g}s"]
     for process in processes:
         words += ["--pid", str(process.pid)]
-    for name in ("http-events.json", "http-events.ndjson"):
-        words += ["--output", str(folder / name)]
+    words += ["--output", f"{folder}/", "--output", str(folder / "http-events.ndjson")]
     # A Ctrl-C is for the tracer, which then ends as it always does; the rest is ended after it.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -167,7 +167,8 @@ def say_what_next(folder: Path) -> None:
     """Say where the requests are and what could be asked of them."""
     events = folder / "http-events.json"
     shown = events.relative_to(Path.cwd()) if events.is_relative_to(Path.cwd()) else events
-    say(f"\nEvery request, with its headers, sizes and times, is in {shown}")
+    say(f"\nWhere they spend their processor time: {shown.with_name('flamegraph.svg')} in a browser.")
+    say(f"Every request, with its headers, sizes and times, is in {shown}")
     say(f"and, one a line, in {shown.with_suffix('.ndjson')}. Two questions to ask of them:\n")
     say("  # what went wrong")
     say(

@@ -83,8 +83,8 @@ class StackSession(Session):
         """Plan; attach nothing.
 
         Keys: object_path, self_pid, filter (bool), pids, cgroups [(hierarchy, id)], names, frequency_hz,
-        kernel_stacks, user_stacks, mixed_stacks, by_tables (bools), max_depth (frames), stacks_held,
-        interval_ns, ring_bytes (a power of two).
+        kernel_stacks, user_stacks, mixed_stacks, by_tables, off_cpu (bools), max_depth (frames),
+        stacks_held, interval_ns, ring_bytes (a power of two).
         """
 
 class XdpSession(Session):

@@ -60,7 +60,10 @@ def test_the_demo_shows_requests_and_leaves_nothing_running(tmp_path: Path) -> N
     assert {event["comm"] for event in events} >= {"nginx"}
     assert {event["role"] for event in events} == {"client", "server"}
     lines = (tmp_path / "http-events.ndjson").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == events
+    assert [event for event in map(json.loads, lines) if event["type"] == "http"] == events
+    picture = (tmp_path / "flamegraph.svg").read_text(encoding="utf-8")
+    assert "_PyEval_EvalFrameDefault" in picture
+    assert str(tmp_path / "flamegraph.svg") in shown
     assert "made-up-secret" not in written
 
 

@@ -43,6 +43,16 @@ def shares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
+@pytest.fixture(scope="module")
+def waits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program that waits for known times."""
+    need_root()
+    program = tmp_path_factory.mktemp("waits") / "waits"
+    words = [need_command("gcc"), "-O2", "-g", "-pthread", "-o", program, APPS / "waits.c"]
+    subprocess.run(words, check=True)
+    return program
+
+
 def profiles(text: str) -> list[dict[str, Any]]:
     """Return the profile events of lines of JSON."""
     events = [json.loads(line) for line in text.splitlines()]
@@ -215,3 +225,34 @@ def test_stacks_of_ordinary_programs_are_complete(name: str, arguments: list[str
     assert complete >= 0.9 * sum(event["count"] for event in events) - STARTING > 0
     for event in events:
         assert (event["reason"] is None) == (event["end"] == "complete")
+
+
+def test_waits_are_as_long_as_they_are(waits: Path) -> None:
+    rounds = 40
+    words = ["--tracer", "stack", "--off-cpu", "--output-format", "ndjson", "--", waits, rounds]
+    run = run_tracer(*words, seconds=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    events = [event for event in profiles(run.stdout) if event["kind"] == "off-cpu"]
+    slept = [event for event in events if "sleep_a_little" in event["stack"]]
+    seconds = sum(event["value_ns"] for event in slept) / 1e9
+    # at least what was asked for, less what is not a whole period yet; a busy machine makes it more
+    assert seconds >= rounds * 0.030 - 0.020
+    for event in slept:
+        assert event["stack"].index("main") < event["stack"].index("sleep_a_little")
+        assert event["value_ns"] == event["count"] * (1_000_000_000 // 99)
+        assert event["frames"][-1]["kind"] == "kernel"
+    waited = [event for event in events if "wait_for_lock" in event["stack"]]
+    assert sum(event["value_ns"] for event in waited) > 0
+
+
+def test_a_thread_that_only_computes_does_not_sleep(shares: Path) -> None:
+    words = ["--tracer", "stack", "--off-cpu", "--output-format", "ndjson", "--", shares, 1]
+    run = run_tracer(*words, seconds=PATIENCE)
+    events = [event for event in profiles(run.stdout) if event["comm"] == "shares"]
+    assert any(event["kind"] == "cpu" for event in events)
+    blocked = [
+        event
+        for event in events
+        if event["kind"] == "off-cpu" and event["stack"][-1] != "[waiting for a CPU]"
+    ]
+    assert sum(event["value_ns"] for event in blocked) < 0.3e9

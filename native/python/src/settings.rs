@@ -59,6 +59,7 @@ pub(crate) fn stack_settings(dict: &Bound<'_, PyDict>) -> PyResult<StackSettings
         user_stacks: get(dict, "user_stacks")?,
         mixed_stacks: get(dict, "mixed_stacks")?,
         by_tables: get(dict, "by_tables")?,
+        off_cpu: get(dict, "off_cpu")?,
         max_depth: get(dict, "max_depth")?,
         stacks_held: get(dict, "stacks_held")?,
         interval: Duration::from_nanos(get(dict, "interval_ns")?),

@@ -192,6 +192,22 @@ FLAGS: Final = (
         choices=("native", "generic"),
         tracer="xdp",
     ),
+    Flag(
+        ("--off-cpu",),
+        "stack_tracer.off_cpu",
+        WHAT,
+        "also where threads wait, and for how long",
+        arity=Arity.SWITCH,
+        tracer="stack",
+    ),
+    Flag(
+        ("--stack-map-size",),
+        "stack_tracer.stack_map_size",
+        WHAT,
+        "distinct stacks held between two reports; default: 16384",
+        "N",
+        tracer="stack",
+    ),
     Flag(("--sampling-rate",), RATE_OF_ONE_TRACER, WHAT, "the same, for the one chosen tracer", "N"),
     Flag(
         ("--metrics-only",),

@@ -33,6 +33,7 @@ def stack_settings(config: Config, targets: Targets) -> dict[str, object]:
         "kernel_stacks": stack.enable_kernel_stacks,
         "user_stacks": stack.enable_user_stacks,
         "mixed_stacks": stack.enable_mixed_stacks,
+        "off_cpu": stack.off_cpu,
         "by_tables": stack.enable_dwarf_unwinding,
         "max_depth": stack.max_stack_depth,
         "stacks_held": stack.stack_map_size,

@@ -99,7 +99,6 @@ _ONLY_DEFAULT: Final = (
     "export.otlp_endpoint",
     "limits.cpu_percent",
     "stack_tracer.mode",
-    "stack_tracer.off_cpu",
     "stack_tracer.trace_functions",
     "stack_tracer.trigger",
     "stack_tracer.enable_memory_profiling",

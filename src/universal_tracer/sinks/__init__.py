@@ -5,7 +5,7 @@
     json_array  a JSON array in a file that can be read at any time
     parquet     one event type as a Parquet file that can be read at any time
     recording   a folder of Parquet files per event type, the oldest of which go
-    table       a live table on a terminal, with network_table for what concerns packets
+    table       a live table on a terminal, with network_table and function_table below it
     pcapng      packets, byte by byte
     prometheus  metrics over HTTP: no sink, it is opened by the run
 
@@ -98,10 +98,12 @@ def _stdout_sinks(stdout: StandardOutput, subject: str) -> list[Sink]:
 
 
 def _table(stdout: StandardOutput, descriptor: int) -> Sink:
+    from universal_tracer.sinks.function_table import EVENT_TYPES as STACK_EVENTS  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.function_table import FunctionTable  # noqa: PLC0415
     from universal_tracer.sinks.network_table import EVENT_TYPES as NETWORK_EVENTS  # noqa: PLC0415
     from universal_tracer.sinks.network_table import NetworkTable  # noqa: PLC0415  loads polars
     from universal_tracer.sinks.summary_lines import SummarySink  # noqa: PLC0415
-    from universal_tracer.sinks.table import Contents, TableSink  # noqa: PLC0415
+    from universal_tracer.sinks.table import Contents, Panel, Panels, TableSink  # noqa: PLC0415
 
     encoding = sys.stdout.encoding if sys.stdout else "utf-8"
     is_live = stdout.is_terminal and os.environ.get("TERM", "dumb") != "dumb"
@@ -109,11 +111,15 @@ def _table(stdout: StandardOutput, descriptor: int) -> Sink:
     terminal = Terminal(descriptor, style, is_live)
     if stdout.event_types == ("summary",):
         return SummarySink(STDOUT_NAME, terminal)
-    shows_network = any(event_type in stdout.produces for event_type in NETWORK_EVENTS)
+    panels: list[Panel] = []
+    if any(event_type in stdout.produces for event_type in NETWORK_EVENTS):
+        panels.append(NetworkTable(style))
+    if any(event_type in stdout.produces for event_type in STACK_EVENTS):
+        panels.append(FunctionTable(style))
     contents = Contents(
-        requests="http" in stdout.produces or not shows_network,
+        requests="http" in stdout.produces or not panels,
         connections="connection" in (stdout.event_types or ()),
-        panel=NetworkTable(style) if shows_network else None,
+        panel=Panels(tuple(panels)),
     )
     return TableSink(STDOUT_NAME, terminal, contents=contents)
 

@@ -72,6 +72,35 @@ class Panel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Panels:
+    """Several panels, one below the other."""
+
+    panels: tuple[Panel, ...]
+
+    def takes(self, event_type: str) -> bool:
+        """See `Panel`."""
+        return any(panel.takes(event_type) for panel in self.panels)
+
+    def write(self, event_type: str, frame: pl.DataFrame, *, is_live: bool) -> list[str]:
+        """See `Panel`."""
+        taking = [panel for panel in self.panels if panel.takes(event_type)]
+        return [line for panel in taking for line in panel.write(event_type, frame, is_live=is_live)]
+
+    def write_live(self, table: str, frame: pl.DataFrame) -> None:
+        """See `Panel`."""
+        for panel in self.panels:
+            panel.write_live(table, frame)
+
+    def lines(self, width: int, height: int) -> list[str]:
+        """See `Panel`; the first ones have the room."""
+        lines: list[str] = []
+        for panel in self.panels:
+            if len(lines) < height:
+                lines += panel.lines(width, height - len(lines))
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """What a table is about."""
 

@@ -9,6 +9,7 @@ mod perf;
 mod plan;
 pub mod record;
 mod report;
+mod threads;
 pub mod settings;
 pub mod trial;
 
@@ -29,6 +30,7 @@ use crate::unwind::tables::Tables;
 use drain::{KernelTables, Pace, Shared, Threads};
 use record::Sample;
 pub use settings::StackSettings;
+use threads::WatchedThreads;
 
 const CANNOT_LOAD: &str = "cannot load the stack tracer into the kernel";
 
@@ -60,6 +62,7 @@ pub struct StackSession {
 /// Everything that keeps programs in the kernel; dropping it detaches them.
 struct Running {
     targets: Targets,
+    watched: Option<WatchedThreads>,
     threads: Threads,
     /// Before `object`: links go first.
     links: Vec<Link>,
@@ -77,7 +80,11 @@ impl StackSession {
     /// # Errors
     /// Where the kernel lacks a hook, or the object is not this version's.
     pub fn new(settings: StackSettings) -> Result<Self> {
-        let plan = plan::plan(settings.filter.enabled, sampler(&settings))?;
+        let plan = plan::plan(
+            settings.filter.enabled,
+            settings.off_cpu,
+            sampler(&settings),
+        )?;
         layout::check(&settings.object_path, &[Sample::layout()])?;
         Ok(Self {
             settings,
@@ -109,9 +116,11 @@ impl StackSession {
             map: map_handle(&object, "losses")?,
             told: [0; LOSS_PLACES.len()],
         });
+        let watched = self.watch_threads(&object, &targets)?;
         let threads = self.start_threads(&object, &targets)?;
         let running = self.running.insert(Running {
             targets,
+            watched,
             threads,
             links,
             object,
@@ -138,7 +147,13 @@ impl StackSession {
     /// Where there is no such process, or no room for one more.
     pub fn add_target(&self, pid: u32) -> Result<()> {
         let running = self.running.as_ref().ok_or_else(not_attached)?;
-        running.targets.add(pid)
+        running.targets.add(pid)?;
+        if let Some(watched) = &running.watched {
+            for pid in running.targets.alive() {
+                watched.watch(pid);
+            }
+        }
+        Ok(())
     }
 
     /// Samples who is born into the group, or moves there, from now on.
@@ -199,6 +214,21 @@ impl StackSession {
             .collect()
     }
 
+    /// With waits to measure: the threads that there are.
+    fn watch_threads(&self, object: &Object, targets: &Targets) -> Result<Option<WatchedThreads>> {
+        if !self.settings.off_cpu {
+            return Ok(None);
+        }
+        let map = map_handle(object, "watched_threads")?;
+        let watched = WatchedThreads::new(map, self.settings.filter.self_pid);
+        if self.settings.filter.enabled {
+            targets.alive().into_iter().for_each(|pid| watched.watch(pid));
+        } else {
+            watched.watch_all();
+        }
+        Ok(Some(watched))
+    }
+
     fn start_threads(&self, object: &Object, targets: &Targets) -> Result<Threads> {
         let tables = KernelTables {
             ring: map_handle(object, "samples")?,
@@ -228,6 +258,9 @@ fn open(settings: &StackSettings) -> Result<OpenObject> {
     let mut open = object::open(&settings.object_path, CANNOT_LOAD)?;
     object::set_settings(&mut open, &settings.to_bytes())?;
     object::set_map_size(&mut open, "samples", settings.ring_bytes)?;
+    if !settings.off_cpu {
+        object::set_map_size(&mut open, "watched_threads", 1)?;
+    }
     Ok(open)
 }
 

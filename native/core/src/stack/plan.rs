@@ -74,23 +74,67 @@ const TARGET_HOOKS: [PlannedHook; 5] = [
     ),
 ];
 
+/// Hooks that measure waits.
+const WAIT_HOOKS: [PlannedHook; 5] = [
+    tp_btf_hook(
+        "stack",
+        "sched_switch",
+        "handle_switch",
+        "how long threads of targets are off the CPU",
+        "below 0.2 µs per switch",
+    ),
+    tp_btf_hook(
+        "stack",
+        "sched_waking",
+        "handle_waking",
+        "when they are woken, and by whom",
+        "below 0.1 µs per wake-up",
+    ),
+    tp_btf_hook(
+        "stack",
+        "sys_exit",
+        "handle_call_end",
+        "the stack of a thread that has waited, before it goes on",
+        "below 0.1 µs per system call",
+    ),
+    tp_btf_hook(
+        "stack",
+        "sched_process_fork",
+        "handle_new_thread",
+        "new threads of targets are watched",
+        RARE,
+    ),
+    tp_btf_hook(
+        "stack",
+        "sched_process_exit",
+        "handle_end_of_thread",
+        "threads that end are forgotten",
+        RARE,
+    ),
+];
+
 /// Whether the hook takes samples.
 pub(crate) fn is_sampler(hook: &PlannedHook) -> bool {
     hook.adapter == SAMPLING.adapter
 }
 
-/// The hooks; `filter`: only some processes are traced; `sampler` is the program that takes samples.
+/// The hooks; `filter`: only some processes are traced; `off_cpu`: waits are measured; `sampler` is the program that
+/// takes samples.
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Kernel`] without BTF, or where a hook does not exist.
-pub(crate) fn plan(filter: bool, sampler: &'static str) -> Result<Vec<PlannedHook>> {
-    let is_for_targets = |hook: &PlannedHook| {
-        let same = |other: &PlannedHook| other.program == hook.program;
-        TARGET_HOOKS.iter().any(same)
+pub(crate) fn plan(
+    filter: bool,
+    off_cpu: bool,
+    sampler: &'static str,
+) -> Result<Vec<PlannedHook>> {
+    let is_in = |hooks: &[PlannedHook], hook: &PlannedHook| {
+        hooks.iter().any(|other| other.program == hook.program)
     };
     survey_stack()?
         .into_iter()
-        .filter(|(hook, _)| filter || !is_for_targets(hook))
+        .filter(|(hook, _)| filter || !is_in(&TARGET_HOOKS, hook))
+        .filter(|(hook, _)| off_cpu || !is_in(&WAIT_HOOKS, hook))
         .map(|(hook, lack)| lack.map_or(Ok(hook), Err))
         .map(|hook| hook.map(|hook| with_program(hook, sampler)))
         .collect()
@@ -112,7 +156,11 @@ fn with_program(hook: PlannedHook, sampler: &'static str) -> PlannedHook {
 /// # Errors
 /// [`crate::error::ErrorKind::Kernel`] without BTF.
 pub(crate) fn survey_stack() -> Result<Vec<(PlannedHook, Option<Error>)>> {
-    let tracepoints: Vec<_> = PROCESS_HOOKS.into_iter().chain(TARGET_HOOKS).collect();
+    let tracepoints: Vec<_> = PROCESS_HOOKS
+        .into_iter()
+        .chain(WAIT_HOOKS)
+        .chain(TARGET_HOOKS)
+        .collect();
     let surveyed = survey(&tracepoints, "the stack tracer follows processes there")?;
     Ok(std::iter::once((SAMPLING, None)).chain(surveyed).collect())
 }

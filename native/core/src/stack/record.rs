@@ -65,6 +65,7 @@ pub enum End {
     NoRow,
     Unreadable,
     Rule,
+    Innermost,
 }
 
 impl End {
@@ -78,6 +79,7 @@ impl End {
             5 => Self::NoTable,
             6 => Self::NoRow,
             7 => Self::Unreadable,
+            9 => Self::Innermost,
             _ => Self::Rule,
         }
     }
@@ -86,7 +88,7 @@ impl End {
     pub fn name(self) -> &'static str {
         match self {
             Self::Complete | Self::NoUser => "complete",
-            Self::Depth | Self::FramePointers => "truncated",
+            Self::Depth | Self::FramePointers | Self::Innermost => "truncated",
             _ => "error",
         }
     }
@@ -101,6 +103,7 @@ impl End {
             Self::NoTable => Some("no unwind table"),
             Self::NoRow => Some("the unwind table does not cover the address"),
             Self::Unreadable => Some("the stack's memory could not be read"),
+            Self::Innermost => Some("only the innermost function is known of a thread that waits for a CPU"),
             Self::Rule => Some("a rule that cannot be followed here"),
         }
     }

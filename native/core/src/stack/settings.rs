@@ -21,6 +21,8 @@ pub struct StackSettings {
     pub mixed_stacks: bool,
     /// Walk user stacks by unwind tables; else by frame pointers.
     pub by_tables: bool,
+    /// Measure where threads wait as well.
+    pub off_cpu: bool,
     /// User frames per stack, at most [`MAX_USER_FRAMES`].
     pub max_depth: u32,
     /// Distinct stacks held between two reports.
@@ -39,7 +41,7 @@ impl StackSettings {
 
     /// `struct stack_settings` of `bpf/stack_tracer.bpf.c`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(24);
+        let mut bytes = Vec::with_capacity(32);
         bytes.extend(self.filter.self_pid.to_ne_bytes());
         bytes.extend([
             u8::from(self.filter.enabled),
@@ -47,10 +49,12 @@ impl StackSettings {
             u8::from(self.kernel_stacks),
             u8::from(self.user_stacks),
             u8::from(self.mixed_stacks),
+            u8::from(self.off_cpu),
         ]);
-        bytes.extend([0; 3]);
+        bytes.extend([0; 2]);
         bytes.extend(self.max_depth.clamp(1, MAX_USER_FRAMES).to_ne_bytes());
         bytes.extend(u64::from(self.ring_bytes).to_ne_bytes());
+        bytes.extend(self.period_ns().to_ne_bytes());
         bytes
     }
 }

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * Where threads wait, and for how long.
+ *
+ * A switch to another thread costs two look-ups and some arithmetic. Each thread adds up the time that it waited;
+ * whenever a sampling period is full, the wait that filled it is told, with the periods as its weight: unbiased by
+ * time, and as many stacks as there are samples, however often threads switch.
+ *
+ * A thread that waited in a call is told when that call returns, because only then its stack can be read. Under the
+ * run queue's lock nothing is inserted anywhere: userspace, fork and exec do that.
+ */
+#ifndef UNIVERSAL_TRACER_STACK_OFF_CPU_H
+#define UNIVERSAL_TRACER_STACK_OFF_CPU_H
+
+#define MAX_WATCHED_THREADS 16384
+#define MAX_WAIT_FRAMES 32
+#define EEXIST 17
+
+struct watched_thread {
+	__u64 out_ns;	   /* when it left the CPU; 0 = it runs */
+	__u64 woken_ns;	   /* when it was woken; 0 = not yet, or it could have run all the time */
+	__u64 blocked_ns;  /* waited and not told yet */
+	__u64 queued_ns;   /* ready to run and not told yet */
+	__u64 blocked_told; /* to tell when the call returns */
+	__u64 queued_told;
+	__u32 waker;
+	__u8 could_run;
+	__u8 reserved[3];
+	__u64 kernel_bytes; /* of `frames` */
+	__u64 frames[MAX_WAIT_FRAMES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_WATCHED_THREADS);
+	__type(key, __u32);
+	__type(value, struct watched_thread);
+} watched_threads SEC(".maps");
+
+/* A map value is too large for a program's stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct watched_thread);
+} new_thread SEC(".maps");
+
+static __always_inline void watch_thread(__u32 tid)
+{
+	__u32 first = 0;
+	struct watched_thread *empty = bpf_map_lookup_elem(&new_thread, &first);
+	long error = 0;
+
+	if (settings.off_cpu && empty)
+		error = bpf_map_update_elem(&watched_threads, &tid, empty, BPF_NOEXIST);
+	if (error && error != -EEXIST) /* one that is watched keeps its sums */
+		count_loss(LOSS_TARGETS);
+}
+
+#if defined(__TARGET_ARCH_x86)
+#define IS_IN_CALL(regs) ((__s64)(regs)->orig_ax >= 0)
+#define USER_PC(regs) ((regs)->ip)
+#else
+#define IS_IN_CALL(regs) ((regs)->syscallno >= 0)
+#define USER_PC(regs) ((regs)->pc)
+#endif
+
+/* Whole periods of what has added up; the rest waits for more. */
+static __always_inline __u64 take_periods(__u64 *waited_ns)
+{
+	__u64 weight = *waited_ns - *waited_ns % settings.period_ns;
+
+	*waited_ns -= weight;
+	return weight;
+}
+
+static __always_inline void copy_wait_frames(struct stack_scratch *scratch, const struct watched_thread *thread)
+{
+	__u32 frames = thread->kernel_bytes / sizeof(__u64);
+
+	if (!settings.kernel_stacks || thread->kernel_bytes > sizeof(thread->frames))
+		frames = 0;
+	scratch->sample.kernel_frames = frames;
+	__builtin_memcpy(scratch->frames, thread->frames, sizeof(thread->frames));
+}
+
+static __always_inline void emit_wait(struct stack_scratch *scratch, __u64 weight, __u32 waker, __u8 flags)
+{
+	scratch->sample.weight_ns = weight;
+	scratch->sample.waker = waker;
+	scratch->sample.flags |= flags;
+	emit_sample(scratch);
+	scratch->sample.flags &= ~flags;
+}
+
+static __always_inline void emit_waits(struct stack_scratch *scratch, struct watched_thread *thread)
+{
+	if (thread->blocked_told)
+		emit_wait(scratch, thread->blocked_told, thread->waker, 0);
+	if (thread->queued_told)
+		emit_wait(scratch, thread->queued_told, thread->waker, SAMPLE_RUN_QUEUE);
+	thread->blocked_told = thread->queued_told = 0;
+}
+
+/* Of a thread that is in no call only the innermost function is known before it runs. */
+static __always_inline void tell_at_once(struct watched_thread *thread, struct task_struct *task, __u64 pc)
+{
+	struct stack_scratch *scratch = get_stack_scratch(SCRATCH_SWITCH);
+	__u32 place;
+
+	if (!scratch)
+		return;
+	begin_sample(scratch, task, SAMPLE_OFF_CPU);
+	copy_wait_frames(scratch, thread);
+	place = scratch->sample.kernel_frames;
+	if (pc && settings.user_stacks && place <= MAX_WAIT_FRAMES) {
+		scratch->frames[place] = pc;
+		scratch->sample.user_frames = 1;
+		scratch->sample.end = END_INNERMOST;
+	}
+	emit_waits(scratch, thread);
+}
+
+static __always_inline void leave_cpu(struct task_struct *task, bool preempted, __u64 now)
+{
+	__u32 tid = task->pid;
+	struct watched_thread *thread = bpf_map_lookup_elem(&watched_threads, &tid);
+
+	if (!thread)
+		return;
+	thread->out_ns = now;
+	thread->woken_ns = 0;
+	thread->waker = 0;
+	thread->could_run = preempted || !task->__state;
+}
+
+static __always_inline void enter_cpu(struct task_struct *task, __u64 now)
+{
+	__u32 tid = task->pid;
+	struct watched_thread *thread = bpf_map_lookup_elem(&watched_threads, &tid);
+	struct pt_regs *regs;
+	__u64 ready;
+
+	if (!thread || !thread->out_ns)
+		return;
+	ready = thread->could_run ? thread->out_ns : thread->woken_ns ? thread->woken_ns : now;
+	thread->blocked_ns += ready - thread->out_ns;
+	thread->queued_ns += now - ready;
+	thread->out_ns = 0;
+	if (thread->blocked_ns < settings.period_ns && thread->queued_ns < settings.period_ns)
+		return;
+	thread->blocked_told += take_periods(&thread->blocked_ns);
+	thread->queued_told += take_periods(&thread->queued_ns);
+	thread->kernel_bytes = bpf_get_task_stack(task, thread->frames, sizeof(thread->frames), 0);
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	if (task->flags & PF_KTHREAD)
+		tell_at_once(thread, task, 0);
+	else if (!IS_IN_CALL(regs))
+		tell_at_once(thread, task, USER_PC(regs));
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(handle_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	leave_cpu(prev, preempt, now);
+	enter_cpu(next, now);
+	return 0;
+}
+
+SEC("tp_btf/sched_waking")
+int BPF_PROG(handle_waking, struct task_struct *task)
+{
+	__u32 tid = task->pid;
+	struct watched_thread *thread = bpf_map_lookup_elem(&watched_threads, &tid);
+
+	if (thread && thread->out_ns && !thread->woken_ns) {
+		thread->woken_ns = bpf_ktime_get_ns();
+		thread->waker = bpf_get_current_pid_tgid();
+	}
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(handle_call_end, struct pt_regs *regs, long result)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 tid = task->pid;
+	struct watched_thread *thread = bpf_map_lookup_elem(&watched_threads, &tid);
+	struct stack_scratch *scratch;
+
+	if (!thread || !(thread->blocked_told | thread->queued_told))
+		return 0;
+	scratch = get_stack_scratch(SCRATCH_CALL_END);
+	if (!scratch)
+		return 0;
+	begin_sample(scratch, task, SAMPLE_OFF_CPU);
+	copy_wait_frames(scratch, thread);
+	if (wants_user_stack(task, scratch))
+		walk_user_stack(scratch, task);
+	emit_waits(scratch, thread);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(handle_new_thread, struct task_struct *parent, struct task_struct *child)
+{
+	if (is_target(child->tgid) || is_target(parent->tgid))
+		watch_thread(child->pid);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(handle_end_of_thread, struct task_struct *task)
+{
+	__u32 tid = task->pid;
+
+	bpf_map_delete_elem(&watched_threads, &tid);
+	return 0;
+}
+
+#endif
