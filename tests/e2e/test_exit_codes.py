@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("exit-codes")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("exit-codes"), pytest.mark.timeout(400)]
 
 NO_SUCH_PID = "4194305"  # beyond what the kernel hands out
 USAGE = ("--duration", "soon")

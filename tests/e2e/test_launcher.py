@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness.capability import REPOSITORY, missing, need_command, need_root
-from harness.conditions import as_nobody
+from harness.conditions import TIMEOUT_SECONDS, as_nobody
 from harness.tracer import tracer_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("launcher")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("launcher"), pytest.mark.timeout(400)]
 
 LAUNCHER = REPOSITORY / "build" / "universal-tracer"
 CAPABILITIES = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_syslog+ep"
@@ -58,7 +58,7 @@ def run(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | 
     words = list(map(str, command))
     environment = tracer_environment(env)
     return subprocess.run(
-        words, capture_output=True, text=True, check=False, timeout=60, env=environment, cwd=cwd
+        words, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS, env=environment, cwd=cwd
     )
 
 

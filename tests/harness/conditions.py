@@ -8,6 +8,8 @@ from harness.capability import missing, need_command, need_tracer
 from harness.tracer import tracer_environment
 
 NOBODY = "65534"
+# Loading all programs takes seconds of a CPU, and many times that where the machine is busy.
+TIMEOUT_SECONDS = 200
 Done = subprocess.CompletedProcess[str]
 
 
@@ -15,7 +17,12 @@ def tracer(*arguments: str, before: tuple[str, ...] = ()) -> Done:
     """Run the tracer, as the last words of the command *before*."""
     command = [*before, str(need_tracer()), *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env=tracer_environment()
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_SECONDS,
+        env=tracer_environment(),
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness.capability import missing, need_command, need_tracer
-from harness.conditions import Done, as_nobody, error_lines, tracer, without_types
+from harness.conditions import TIMEOUT_SECONDS, Done, as_nobody, error_lines, tracer, without_types
 from harness.tracer import kernel_objects_of, tracer_environment
 
 from universal_tracer.cli.http_settings import http_settings
@@ -23,7 +23,7 @@ from universal_tracer.config.tree import Config
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.kernel, pytest.mark.xdist_group("doctor")]
+pytestmark = [pytest.mark.kernel, pytest.mark.xdist_group("doctor"), pytest.mark.timeout(400)]
 
 
 def doctor(*arguments: str, before: tuple[str, ...] = ()) -> Done:
@@ -101,7 +101,9 @@ def test_polars_is_not_loaded() -> None:
         "code = run(['doctor', '--json']); sys.exit(code or 'polars' in sys.modules)"
     )
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, check=False, env=tracer_environment(), timeout=60)
+    done = subprocess.run(
+        command, capture_output=True, check=False, env=tracer_environment(), timeout=TIMEOUT_SECONDS
+    )
     assert done.returncode == 0, done.stderr
 
 

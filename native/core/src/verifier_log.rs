@@ -1,13 +1,16 @@
 //! libbpf's messages, kept so that an error can quote the last useful line, and `-v` show the rest.
 
-use std::sync::{Mutex, PoisonError};
+use std::cell::RefCell;
 
 use libbpf_rs::{PrintLevel, set_print};
 
 /// The end of a verifier's log says why; its beginning may be megabytes away.
 const KEPT_LINES: usize = 2000;
 
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+thread_local! {
+    // libbpf speaks in the thread that asked it: what several try at once does not mix.
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What libbpf said about one attempt.
 #[derive(Clone, Debug, Default)]
@@ -45,16 +48,17 @@ pub(crate) fn capture() {
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is libbpf's")]
 fn keep(_level: PrintLevel, message: String) {
-    let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    lines.extend(message.lines().map(str::to_owned));
-    let excess = lines.len().saturating_sub(KEPT_LINES);
-    lines.drain(..excess);
+    LINES.with_borrow_mut(|lines| {
+        lines.extend(message.lines().map(str::to_owned));
+        let excess = lines.len().saturating_sub(KEPT_LINES);
+        lines.drain(..excess);
+    });
 }
 
-/// What was said since the last call; forgets it.
+/// What this thread was told since the last call; forgets it.
 pub(crate) fn take() -> KernelLog {
     KernelLog {
-        lines: std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner)),
+        lines: LINES.take(),
     }
 }
 
