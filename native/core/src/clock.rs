@@ -5,7 +5,7 @@ fn read_ns(clock: libc::clockid_t) -> u64 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `time` is valid for writing; both clocks exist on every Linux.
+    // SAFETY: `time` is valid for writing; these clocks exist on every Linux.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
@@ -13,6 +13,11 @@ fn read_ns(clock: libc::clockid_t) -> u64 {
 /// CLOCK_MONOTONIC in ns: the clock of `bpf_ktime_get_ns`.
 pub fn monotonic_ns() -> u64 {
     read_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// Processor time that all threads of this process have used, in ns.
+pub(crate) fn process_cpu_ns() -> u64 {
+    read_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
 /// Unix time minus CLOCK_MONOTONIC, in ns. Of some readings the one with the

@@ -1,25 +1,29 @@
 //! The thread that empties the ring: timed, with an early wake-up when the ring fills.
 //!
 //! The kernel wakes it only past half of the ring; otherwise it looks every
-//! `ring::DRAIN_INTERVAL`. When columns pile up because nobody takes them, it stops
-//! reading: the ring fills, and the kernel leaves whole requests out and counts them.
+//! `ring::DRAIN_INTERVAL`. When columns pile up because nobody takes them, or when the tracer has had
+//! its share of a busy machine, it stops reading: the ring fills, and the kernel leaves whole
+//! requests out and counts them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::{MapHandle, RingBuffer};
 
 use crate::advice::AdviceTable;
+use crate::budget::{self, Budget, Reading};
 use crate::clock;
 use crate::decode::{Decoded, HttpDecoder};
 use crate::error::Result;
-use crate::ring::{open_ring, wait_for_records};
+use crate::ring::{DRAIN_INTERVAL, open_ring, wait_for_records};
 
 /// Records taken from the ring before the columns' size is looked at again.
 const RECORDS_AT_ONCE: usize = 2048;
+/// So often at most before what that has cost is looked at.
+const TURNS: usize = 8;
 /// Events held for a reader that is slow.
 const MAX_PENDING_EVENTS: usize = 8 * 1024;
 /// Events that make [`Shared::wait`] return before its time.
@@ -28,8 +32,12 @@ const EARLY_EVENTS: usize = 4 * 1024;
 /// What the drain thread and the reader of columns share.
 pub(crate) struct Shared {
     decoder: Mutex<HttpDecoder>,
+    /// Something was decoded.
     progress: Condvar,
+    /// Something was taken, or the end has come.
+    room: Condvar,
     stop: AtomicBool,
+    complete_until_ns: AtomicU64,
 }
 
 impl Shared {
@@ -37,8 +45,19 @@ impl Shared {
         Arc::new(Self {
             decoder: Mutex::new(decoder),
             progress: Condvar::new(),
+            room: Condvar::new(),
             stop: AtomicBool::new(false),
+            complete_until_ns: AtomicU64::new(0),
         })
+    }
+
+    fn must_stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Records up to this time, in ns of CLOCK_MONOTONIC, have been decoded.
+    pub(crate) fn complete_until_ns(&self) -> u64 {
+        self.complete_until_ns.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, HttpDecoder> {
@@ -49,7 +68,7 @@ impl Shared {
     pub(crate) fn take(&self, wait: Duration) -> Decoded {
         let until = Instant::now() + wait;
         let mut decoder = self.lock();
-        while decoder.pending_events() < EARLY_EVENTS && !self.stop.load(Ordering::Acquire) {
+        while decoder.pending_events() < EARLY_EVENTS && !self.must_stop() {
             let Some(left) = until
                 .checked_duration_since(Instant::now())
                 .filter(|left| !left.is_zero())
@@ -62,12 +81,24 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        decoder.take()
+        let decoded = decoder.take();
+        self.room.notify_all();
+        decoded
     }
 
     pub(crate) fn request_stop(&self) {
+        // under the lock, so that nobody starts to wait after having looked
+        let decoder = self.lock();
         self.stop.store(true, Ordering::Release);
+        drop(decoder);
         self.progress.notify_all();
+        self.room.notify_all();
+    }
+
+    /// Waits while `reason` holds, at most for `longest`, and no longer than the session.
+    fn rest(&self, longest: Duration, reason: impl Fn(&HttpDecoder) -> bool) {
+        let waits = |decoder: &mut HttpDecoder| reason(decoder) && !self.must_stop();
+        drop(self.room.wait_timeout_while(self.lock(), longest, waits));
     }
 }
 
@@ -76,13 +107,42 @@ pub(crate) fn run(shared: &Arc<Shared>, ring: &MapHandle, mut advices: AdviceTab
     let buffer = Rc::new(RefCell::new(Batch::default()));
     let keep = Rc::clone(&buffer);
     let ring = open_ring(ring, move |record| keep.borrow_mut().push(record))?;
-    while !shared.stop.load(Ordering::Acquire) {
-        drain(shared, &ring, &buffer, &mut advices, MAX_PENDING_EVENTS);
-        wait_for_records(&ring);
+    let mut budget = Budget::new(budget::processors(), Reading::take());
+    while !shared.must_stop() {
+        let limit = Limit {
+            events: MAX_PENDING_EVENTS,
+            turns: if budget.is_busy() { 1 } else { TURNS },
+        };
+        let is_empty = drain(shared, &ring, &buffer, &mut advices, limit);
+        let pause = budget.pause(Reading::take(), budget::machine_idle);
+        if !pause.is_zero() {
+            shared.rest(pause, |_| true);
+        } else if is_empty {
+            wait_for_records(&ring);
+        } else {
+            shared.rest(DRAIN_INTERVAL, |decoder| {
+                decoder.pending_events() >= MAX_PENDING_EVENTS
+            });
+        }
     }
-    drain(shared, &ring, &buffer, &mut advices, usize::MAX);
+    drain(shared, &ring, &buffer, &mut advices, Limit::NONE);
     shared.lock().finish();
     Ok(())
+}
+
+/// Where a drain ends before the ring is empty.
+#[derive(Clone, Copy)]
+struct Limit {
+    /// Events that wait to be taken.
+    events: usize,
+    turns: usize,
+}
+
+impl Limit {
+    const NONE: Self = Self {
+        events: usize::MAX,
+        turns: usize::MAX,
+    };
 }
 
 /// Records of one `consume`, back to back: decoding them under one lock keeps the lock's holder short.
@@ -109,26 +169,39 @@ impl Batch {
     }
 }
 
+/// Decodes what the ring holds, up to a limit; returns whether that was all.
 fn drain(
     shared: &Shared,
     ring: &RingBuffer<'_>,
     batch: &RefCell<Batch>,
     advices: &mut AdviceTable,
-    limit: usize,
-) {
+    limit: Limit,
+) -> bool {
     let mut decoder = shared.lock();
     decoder.set_clock_offset(clock::unix_minus_monotonic_ns());
-    while decoder.pending_events() < limit {
+    let began_ns = clock::monotonic_ns();
+    let mut is_empty = false;
+    for _ in 0..limit.turns {
+        if is_empty || decoder.pending_events() >= limit.events {
+            break;
+        }
         let taken = ring.consume_raw_n(RECORDS_AT_ONCE);
         batch.borrow_mut().decode_into(&mut decoder);
         for update in decoder.policies() {
             advices.give(update);
         }
-        if taken <= 0 {
-            break;
-        }
+        is_empty = usize::try_from(taken).unwrap_or(0) < RECORDS_AT_ONCE;
     }
-    decoder.advance(clock::monotonic_ns());
+    let until_ns = if is_empty {
+        began_ns
+    } else {
+        decoder.latest_ns().min(began_ns)
+    };
+    decoder.advance(until_ns);
+    shared
+        .complete_until_ns
+        .fetch_max(until_ns, Ordering::AcqRel);
     drop(decoder);
     shared.progress.notify_all();
+    is_empty
 }

@@ -6,6 +6,7 @@
 //! [`stack`] does the same for samples of stacks, which [`symbolize`] names.
 
 mod advice;
+mod budget;
 pub mod clock;
 pub mod columns;
 pub mod decode;

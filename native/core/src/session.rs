@@ -150,16 +150,16 @@ impl HttpSession {
     /// Waits up to `wait` (less when many events are ready) for what came since the last tick.
     pub fn tick(&mut self, wait: Duration) -> Result<Tick> {
         let shared = self.shared.as_ref().ok_or_else(not_attached)?;
+        // read first: what comes in the meantime is more than is promised
+        let complete_until_ns = shared.complete_until_ns();
         let decoded = shared.take(wait);
         let (mut losses, hits) = self.counters.as_mut().ok_or_else(not_attached)?.read()?;
         losses.extend_from_slice(&decoded.losses);
-        let complete_until_ns =
-            clock::monotonic_ns().cast_signed() + clock::unix_minus_monotonic_ns();
         Ok(Tick {
             decoded,
             losses,
             hits,
-            complete_until_ns,
+            complete_until_ns: complete_until_ns.cast_signed() + clock::unix_minus_monotonic_ns(),
         })
     }
 

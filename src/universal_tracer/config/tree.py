@@ -275,7 +275,10 @@ class Record(Section, frozen=True):
 class Limits(Section, frozen=True):
     """What the tracer itself may cost."""
 
-    cpu_percent: Annotated[_Percent | None, _doc("percent of one CPU; null: no limit")] = None
+    cpu_percent: Annotated[
+        _Percent | None,
+        _doc("percent of one CPU; null: what is idle, and where nothing is, 3 percent of the machine"),
+    ] = None
     memory: Annotated[ByteSize, _between("resident memory", "64MB", "1TB")] = _size("150MB")
 
 

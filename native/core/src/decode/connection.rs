@@ -291,6 +291,12 @@ impl Connection {
         };
     }
 
+    /// Whether its first message may be told as its opening. A TCP connection whose handshake was not
+    /// seen is older than the tracer; of a Unix socket, which has none, the first message is all there is.
+    pub(super) fn is_opening_known(&self) -> bool {
+        self.opened_ns.is_some() || self.is_unix()
+    }
+
     fn append_address(&mut self, address: &[u8], endpoints: &Endpoints) -> Span {
         let start = self.text.len();
         let _ = match endpoints.family {

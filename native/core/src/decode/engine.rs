@@ -121,7 +121,9 @@ impl Engine {
         if !conn.spoke {
             conn.spoke = true;
             conn.owner = *first;
-            self.emit_connection(conn, None);
+            if conn.is_opening_known() {
+                self.emit_connection(conn, None);
+            }
         }
     }
 

@@ -131,6 +131,7 @@ pub struct HttpDecoder {
     connections: HashMap<u64, Box<Connection>, RandomState>,
     max_connections: usize,
     next_time_out_ns: u64,
+    latest_ns: u64,
     threads: Vec<(u32, [u8; 16])>,
 }
 
@@ -142,6 +143,7 @@ impl HttpDecoder {
             connections: HashMap::default(),
             max_connections: settings.max_connections.max(16),
             next_time_out_ns: 0,
+            latest_ns: 0,
             threads: vec![(0, [0; 16]); REMEMBERED_THREADS],
         }
     }
@@ -157,6 +159,7 @@ impl HttpDecoder {
             return;
         };
         let payload = rest.get(..record.captured as usize).unwrap_or(rest);
+        self.latest_ns = self.latest_ns.max(record.time_ns);
         self.name_thread(&mut record);
         let Some(conn) = self.connections.get_mut(&record.connection) else {
             if self.admit(&record) {
@@ -188,8 +191,13 @@ impl HttpDecoder {
         }
     }
 
+    /// The time of the latest record, in ns of CLOCK_MONOTONIC.
+    pub fn latest_ns(&self) -> u64 {
+        self.latest_ns
+    }
+
     /// Ends a drain: what was held back for longer than one drain is a gap, requests without
-    /// progress time out, idle state goes.
+    /// progress time out, idle state goes. Records up to `now_monotonic_ns` have been seen.
     pub fn advance(&mut self, now_monotonic_ns: u64) {
         self.release_waiting();
         self.engine.drain += 1;

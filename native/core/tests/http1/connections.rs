@@ -32,15 +32,12 @@ fn a_connection_opens_and_closes() {
 }
 
 #[test]
-fn a_late_connection_has_no_duration() {
+fn a_late_connection_closes_without_having_opened() {
     let mut socket = Socket::late();
     socket.op(In, get("/a")).op(Out, ok("")).close(0);
     let rows = socket.take().connection;
-    assert_eq!(
-        rows[0].some("event timestamp"),
-        "open 2026-11-23T12:34:57.000000Z"
-    );
-    assert_eq!(rows[1].some("event duration_ms requests"), "close - 1");
+    assert_eq!(rows.len(), 1, "it was open before");
+    assert_eq!(rows[0].some("event duration_ms requests"), "close - 1");
 }
 
 #[test]
