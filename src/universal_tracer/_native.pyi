@@ -54,7 +54,16 @@ class Session(Protocol):
     def close(self) -> None:
         """As `stop`; allowed at any time."""
 
-class HttpSession(Session):
+class FilteredSession(Session, Protocol):
+    """What the sessions can do that trace processes."""
+
+    def add_target(self, pid: int) -> None:
+        """Trace `pid`, its descendants and their children from now on."""
+
+    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
+        """Trace who is born into the control group or moves there from now on (hierarchy 0: version 2)."""
+
+class HttpSession(FilteredSession):
     """One run of the HTTP tracer."""
 
     def __init__(self, settings: dict[str, object]) -> None:
@@ -67,16 +76,10 @@ class HttpSession(Session):
         privacy {enable_pii_filtering, mask_sensitive_headers, exclude_patterns, max_payload_capture}.
         """
 
-    def add_target(self, pid: int) -> None:
-        """Trace `pid`, its descendants and their children from now on."""
-
-    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
-        """Trace who is born into the control group or moves there from now on (hierarchy 0: version 2)."""
-
     def set_local_addresses(self, addresses: list[tuple[int, bytes, int]]) -> None:
         """Trace only connections with one of these: (interface's index or 0, 16 bytes, prefix length)."""
 
-class StackSession(Session):
+class StackSession(FilteredSession):
     """One run of the stack tracer."""
 
     def __init__(self, settings: dict[str, object]) -> None:

@@ -60,8 +60,9 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     ],
 )
 def test_nothing_heavy_is_loaded_unless_something_is_traced(arguments: list[str]) -> None:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("UT_")}
     done = subprocess.run(
-        [sys.executable, "-c", TELLING, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", TELLING, *arguments], capture_output=True, text=True, check=True, env=plain
     )
     assert done.stdout
     loaded = json.loads(done.stderr)

@@ -43,7 +43,7 @@ def three_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
             ["--output-format", "xml"],
             [
                 "--output-format has a wrong value",
-                "invalid value for '--output-format': 'xml' is not one of 'table', 'json', 'ndjson', 'none'",
+                "'xml' is not one of table, json, ndjson, none",
                 "universal-tracer --help",
             ],
         ),
@@ -51,7 +51,7 @@ def three_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
             ["--tracer", "dns"],
             [
                 "--tracer has a wrong value",
-                "invalid value for '--tracer': 'dns' is not one of 'http', 'xdp', 'stack'",
+                "'dns' is not one of http, xdp, stack",
                 "universal-tracer --help",
             ],
         ),

@@ -30,8 +30,9 @@ _SUBCOMMANDS: Final = {
     "config": ("universal_tracer.cli.config_commands:config", "Check, show and describe the configuration"),
 }
 PURPOSE: Final = (
-    "See the HTTP requests of this machine's programs as they happen: method, path, status, latency, who to "
-    "whom. Nothing is changed in them, nothing is restarted. With a COMMAND: start it and trace what it does."
+    "See what goes through this machine while it happens: HTTP requests with path, status and latency, who "
+    "to whom; where programs spend their processor time; flows of interfaces. Nothing in them is changed, "
+    "nothing is restarted. With a COMMAND: start it and trace what it does."
 )
 EXAMPLES: Final = (
     ("everything on this machine, until Ctrl-C", "sudo universal-tracer"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import click
@@ -10,6 +11,7 @@ from universal_tracer.cli.root import PROGRAM
 from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import UsageError
 
+_NOT_ONE_OF = re.compile(r"'(.*)' is not (?:one of )?'", re.DOTALL)
 _HELP = f"{PROGRAM} --help"
 
 
@@ -33,7 +35,7 @@ def usage_error(error: click.UsageError) -> UsageError:  # noqa: PLR0911  one an
             )
         case click.BadParameter():
             name = error.param.opts[0] if error.param is not None else "an argument"
-            return UsageError(f"{name} has a wrong value", cause=_sentence(error), hint=_help(error))
+            return UsageError(f"{name} has a wrong value", cause=_wrong_value(error), hint=_help(error))
         case _:
             return UsageError("the command line is not understood", cause=_sentence(error), hint=_help(error))
 
@@ -72,6 +74,15 @@ def _no_such_command(error: click.exceptions.NoSuchCommand) -> UsageError:
     return UsageError(
         f"unknown subcommand {name!r}", cause=f"there is no such subcommand{meant}", hint=_help(error)
     )
+
+
+def _wrong_value(error: click.BadParameter) -> str:
+    choice = error.param.type if error.param is not None else None
+    value = _NOT_ONE_OF.match(error.message)
+    if not isinstance(choice, click.Choice) or value is None:
+        return _sentence(error)
+    known = list(map(str, choice.choices))
+    return f"{value[1]!r} is not one of {', '.join(known)}{did_you_mean(value[1], known)}"
 
 
 def _sentence(error: click.UsageError) -> str:

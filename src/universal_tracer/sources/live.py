@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _CAPTURE: Final = "capture"
 _TOTALS: Final = frozenset({"network"})
 
+# Packets belong to no process.
+_FILTERED: Final = (_native.HttpSession, _native.StackSession)
+
 
 def open_http(settings: Mapping[str, object]) -> Source:
     """The HTTP tracer, planned and not yet attached.
@@ -81,13 +84,13 @@ class LiveSource:
 
     def add_target(self, pid: int) -> None:
         """See `Source`."""
-        if isinstance(self._session, _native.HttpSession):
+        if isinstance(self._session, _FILTERED):
             with told_errors():
                 self._session.add_target(pid)
 
     def add_cgroup(self, hierarchy: int, identifier: int) -> None:
         """See `Source`."""
-        if isinstance(self._session, _native.HttpSession):
+        if isinstance(self._session, _FILTERED):
             with told_errors():
                 self._session.add_cgroup(hierarchy, identifier)
 
