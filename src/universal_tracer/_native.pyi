@@ -23,6 +23,12 @@ class ArrowBatch:
     def __len__(self) -> int: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
+def json_lines(frame: object) -> bytes:
+    """The rows of a frame (anything with `__arrow_c_stream__`) as JSON objects, a line each.
+
+    Raises ValueError where a column has a type that events do not have.
+    """
+
 class Tick:
     """What was decoded since the tick before; `frames` by event type, only where there are rows."""
 

@@ -6,8 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from universal_tracer.model.json_lines import json_lines
 from universal_tracer.system.files import CLOSED, require_linked, write_whole
+from universal_tracer.system.json_lines import json_lines
 
 if TYPE_CHECKING:
     import polars as pl

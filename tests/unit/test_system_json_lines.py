@@ -1,19 +1,22 @@
-"""Rows as lines of JSON: what is written, and that editing the text never touches data."""
+"""Rows as lines of JSON: what is written, the same as polars writes, whatever the data hold."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import polars as pl
+import pytest
 from harness import event_rows as rows
+from harness.polars_json import json_lines as polars_json_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from universal_tracer.model import json_lines as module
-from universal_tracer.model.json_lines import json_lines
-
-if TYPE_CHECKING:
-    import polars as pl
+from universal_tracer.model.columns import Array, Object, Scalar, Type
+from universal_tracer.model.events import ENDPOINT, EVENT_TYPES
+from universal_tracer.model.schema import schema
+from universal_tracer.system import json_lines as module
+from universal_tracer.system.json_lines import json_lines
 
 GOLDEN = (
     '{"type":"http","timestamp":"2025-11-25T03:06:40.123456Z","timestamp_ns":1764040000123456000,"host":null,'
@@ -112,6 +115,66 @@ peers = (
     | st.sampled_from([rows.TCP_PEER, rows.UNIX_PEER, NOTHING])
     | tricky.map(lambda path: {"address": None, "port": None, "path": path})
 )
+
+
+def whole_numbers(name: str) -> st.SearchStrategy[int]:
+    """Of a data type of this name, such as `UInt16`."""
+    bits = int(name.removeprefix("U").removeprefix("Int"))
+    if name.startswith("U"):
+        return st.integers(0, 2**bits - 1)
+    return st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def values_of(described: Type) -> st.SearchStrategy[Any]:
+    """Anything that a column of this type may hold."""
+    if described == ENDPOINT:
+        known: st.SearchStrategy[Any] = st.sampled_from([rows.TCP_PEER, rows.UNIX_PEER, NOTHING])
+    elif isinstance(described, Object):
+        known = st.fixed_dictionaries({member.name: values_of(member.type) for member in described.members})
+    elif isinstance(described, Array):
+        known = st.lists(values_of(described.item), max_size=3)
+    elif described is Scalar.TEXT:
+        known = tricky
+    elif described is Scalar.BOOLEAN:
+        known = st.booleans()
+    elif described is Scalar.FLOAT64:
+        known = st.floats() | st.integers(-(10**18), 10**18).map(lambda whole: whole / 1000)
+    else:
+        known = whole_numbers(described.value)
+    return st.none() | known
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_the_text_is_what_polars_writes(event_type: str, data: st.DataObject) -> None:
+    columns = {column.name: values_of(column.type) for column in EVENT_TYPES[event_type].columns}
+    count = data.draw(st.integers(1, 5))
+    drawn = {
+        name: data.draw(st.lists(kind, min_size=count, max_size=count)) for name, kind in columns.items()
+    }
+    frame = pl.DataFrame(drawn, schema=schema(event_type))
+    assert text(frame) == b"".join(polars_json_lines(frame)).decode()
+    assert text(frame[1:]) == b"".join(polars_json_lines(frame[1:])).decode()
+    apart = pl.concat([frame, frame[-1:]], rechunk=False)
+    assert text(apart) == text(frame) + text(frame[-1:])
+
+
+def test_columns_of_other_kinds() -> None:
+    frame = pl.DataFrame(
+        {
+            "short": pl.Series([1.5, 1e30, None], dtype=pl.Float32),
+            "small": pl.Series([-128, 127, None], dtype=pl.Int8),
+            "local": [1, 2, 3],
+            "nested": [[[1, None], []], None, [None]],
+        }
+    )
+    assert text(frame) == frame.write_ndjson()
+
+
+def test_a_kind_that_no_event_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="as JSON"):
+        text(pl.DataFrame({"at": [1]}).cast(pl.Duration))
 
 
 @given(st.lists(st.tuples(st.none() | tricky, tricky, peers, peers), min_size=1, max_size=6))
