@@ -9,8 +9,8 @@ mod perf;
 mod plan;
 pub mod record;
 mod report;
-mod threads;
 pub mod settings;
+mod threads;
 pub mod trial;
 
 use std::sync::Arc;
@@ -222,7 +222,10 @@ impl StackSession {
         let map = map_handle(object, "watched_threads")?;
         let watched = WatchedThreads::new(map, self.settings.filter.self_pid);
         if self.settings.filter.enabled {
-            targets.alive().into_iter().for_each(|pid| watched.watch(pid));
+            targets
+                .alive()
+                .into_iter()
+                .for_each(|pid| watched.watch(pid));
         } else {
             watched.watch_all();
         }

@@ -123,11 +123,7 @@ pub(crate) fn is_sampler(hook: &PlannedHook) -> bool {
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Kernel`] without BTF, or where a hook does not exist.
-pub(crate) fn plan(
-    filter: bool,
-    off_cpu: bool,
-    sampler: &'static str,
-) -> Result<Vec<PlannedHook>> {
+pub(crate) fn plan(filter: bool, off_cpu: bool, sampler: &'static str) -> Result<Vec<PlannedHook>> {
     let is_in = |hooks: &[PlannedHook], hook: &PlannedHook| {
         hooks.iter().any(|other| other.program == hook.program)
     };

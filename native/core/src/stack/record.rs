@@ -103,7 +103,9 @@ impl End {
             Self::NoTable => Some("no unwind table"),
             Self::NoRow => Some("the unwind table does not cover the address"),
             Self::Unreadable => Some("the stack's memory could not be read"),
-            Self::Innermost => Some("only the innermost function is known of a thread that waits for a CPU"),
+            Self::Innermost => {
+                Some("only the innermost function is known of a thread that waits for a CPU")
+            }
             Self::Rule => Some("a rule that cannot be followed here"),
         }
     }
