@@ -34,7 +34,7 @@ CORE_SOURCES := $(shell find native/core/src native/python -name '*.rs' 2>/dev/n
 CARGO_FILES := native/Cargo.toml native/Cargo.lock $(wildcard native/*/Cargo.toml)
 PYTHON_SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 BPF_PROGRAMS := $(patsubst bpf/%.bpf.c,%,$(wildcard bpf/*.bpf.c))
-BPF_HEADERS := $(wildcard bpf/include/*.h) bpf/vmlinux/$(ARCH)/vmlinux.h
+BPF_HEADERS := $(wildcard bpf/include/*.h) bpf/vmlinux/$(ARCH)/vmlinux.h bpf/http_tracer.bpf.c
 
 # A debug build is shared by lints and tests, a release build by all that is run.
 CARGO := cargo

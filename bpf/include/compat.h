@@ -12,27 +12,29 @@
 enum syscall_number {
 	NR_READ = 0, NR_WRITE = 1, NR_READV = 19, NR_WRITEV = 20,
 	NR_SENDTO = 44, NR_RECVFROM = 45, NR_SENDMSG = 46, NR_RECVMSG = 47,
-	NR_RECVMMSG = 299, NR_SENDMMSG = 307,
+	NR_RECVMMSG = 299, NR_SENDMMSG = 307, NR_SENDFILE = 40, NR_SPLICE = 275,
 };
 #define SYSCALL_NUMBER(regs) ((__s64)(regs)->orig_ax)
 #define SYSCALL_ARGUMENT_1(regs) ((regs)->di)
 #define SYSCALL_ARGUMENT_2(regs) ((regs)->si)
 #define SYSCALL_ARGUMENT_3(regs) ((regs)->dx)
+#define SYSCALL_ARGUMENT_4(regs) ((regs)->r10)
 /* thread_info.status: a 32-bit call has other numbers, we do not read its arguments */
 #define TS_COMPAT 0x0002
-#define IS_COMPAT_CALL(task) ((task)->thread_info.status & TS_COMPAT)
+#define IS_COMPAT_CALL(task) (READ(task, thread_info.status) & TS_COMPAT)
 #elif defined(__TARGET_ARCH_arm64)
 enum syscall_number {
 	NR_READ = 63, NR_WRITE = 64, NR_READV = 65, NR_WRITEV = 66,
 	NR_SENDTO = 206, NR_RECVFROM = 207, NR_SENDMSG = 211, NR_RECVMSG = 212,
-	NR_RECVMMSG = 243, NR_SENDMMSG = 269,
+	NR_RECVMMSG = 243, NR_SENDMMSG = 269, NR_SENDFILE = 71, NR_SPLICE = 76,
 };
 #define SYSCALL_NUMBER(regs) ((__s64)(regs)->syscallno)
 #define SYSCALL_ARGUMENT_1(regs) ((regs)->orig_x0)
 #define SYSCALL_ARGUMENT_2(regs) ((regs)->regs[1])
 #define SYSCALL_ARGUMENT_3(regs) ((regs)->regs[2])
+#define SYSCALL_ARGUMENT_4(regs) ((regs)->regs[3])
 #define TIF_32BIT 22
-#define IS_COMPAT_CALL(task) ((task)->thread_info.flags & (1UL << TIF_32BIT))
+#define IS_COMPAT_CALL(task) (READ(task, thread_info.flags) & (1UL << TIF_32BIT))
 #else
 #error "unsupported architecture"
 #endif

@@ -40,20 +40,16 @@ static __always_inline bool is_on_interface(struct connection *connection, struc
 /* The connection, if its user is to be traced. */
 static __always_inline struct connection *get_connection(struct sock *sk, __u32 pid)
 {
-	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
+	struct connection *connection = find_connection(sk);
 
 	if (connection)
 		return is_users_target(connection, pid) && is_on_interface(connection, sk) ? connection : NULL;
 	if (!is_target(pid))
 		return NULL;
-	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!connection) {
-		count_loss(LOSS_STORAGE);
+	connection = make_connection(sk);
+	if (!connection)
 		return NULL;
-	}
-	connection->id = bpf_get_socket_cookie(sk);
 	connection->born = RECORD_LATE;
-	connection->last_direction = NEITHER;
 	return is_on_interface(connection, sk) ? connection : NULL;
 }
 
@@ -62,21 +58,22 @@ static __always_inline bool fin_was_read(struct tcp_sock *tcp, __u32 copied)
 {
 	struct sock *sk = (struct sock *)tcp;
 
-	return (sk->sk_shutdown & RCV_SHUTDOWN) && copied == tcp->rcv_nxt;
+	return (READ(sk, sk_shutdown) & RCV_SHUTDOWN) && copied == READ(tcp, rcv_nxt);
 }
 
 /* Sequence behind the last byte that was moved; `tcp` is null for a Unix socket, whose bytes are counted. */
 static __always_inline __u32 end_sequence(struct tcp_sock *tcp, const struct connection *connection,
 					  enum direction direction)
 {
-	__u32 counted = connection->next[direction];
+	__u32 counted = connection->next[direction & 1], copied;
 
 	barrier_var(counted); /* or clang makes one load of two kinds of pointers, which the verifier refuses */
 	if (!tcp)
 		return counted;
 	if (direction == SENT)
-		return tcp->write_seq;
-	return fin_was_read(tcp, tcp->copied_seq) ? tcp->copied_seq - 1 : tcp->copied_seq;
+		return READ(tcp, write_seq);
+	copied = READ(tcp, copied_seq);
+	return fin_was_read(tcp, copied) ? copied - 1 : copied;
 }
 
 /* Userspace knows that nothing below a sequence is worth a record, or that this is not HTTP. */
@@ -93,7 +90,7 @@ static __always_inline bool advised_to_skip(struct connection *connection, enum 
 	}
 	if (advice->pipelined)
 		connection->pipelined = 1;
-	return advice->skip[direction] && (__s32)(end - advice->skip_until[direction]) < 0;
+	return advice->skip[direction & 1] && (__s32)(end - advice->skip_until[direction & 1]) < 0;
 }
 
 #endif

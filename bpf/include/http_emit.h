@@ -20,6 +20,7 @@ static __always_inline long emit(struct scratch *scratch, __u32 captured)
 {
 	bool wake = scratch->record.flags & RECORD_WAKE;
 
+	barrier_var(captured); /* or clang leaves out a bound that the verifier has not seen */
 	if (captured > CAPTURE_LIMIT)
 		captured = CAPTURE_LIMIT;
 	if (captured > LARGE_RECORD)
@@ -32,6 +33,12 @@ static __always_inline long emit(struct scratch *scratch, __u32 captured)
 static __always_inline struct scratch *get_scratch(__u32 slot)
 {
 	return bpf_map_lookup_elem(&scratches, &slot);
+}
+
+/* Where an operation is put together. */
+static __always_inline __u32 scratch_of(__u32 direction)
+{
+	return direction == SENT ? SCRATCH_SEND : SCRATCH_RECEIVE;
 }
 
 /*
@@ -60,8 +67,8 @@ static __always_inline void begin_record(struct scratch *scratch, struct connect
 
 static __always_inline void name_task(struct record *record, struct connection *connection, struct task_struct *task)
 {
-	record->pid = task->tgid;
-	record->tid = task->pid;
+	record->pid = READ(task, tgid);
+	record->tid = READ(task, pid);
 	if (connection->last_tid != record->tid) {
 		connection->last_tid = record->tid;
 		bpf_get_current_comm(record->comm, sizeof(record->comm));
@@ -70,8 +77,8 @@ static __always_inline void name_task(struct record *record, struct connection *
 
 static __always_inline void read_tcp_figures(struct record *record, struct tcp_sock *tcp)
 {
-	record->rtt_us = tcp->srtt_us >> 3;
-	record->retransmits = tcp->total_retrans;
+	record->rtt_us = READ(tcp, srtt_us) >> 3;
+	record->retransmits = READ(tcp, total_retrans);
 }
 
 static __always_inline void read_unix_path(struct sock *sk, struct endpoints *ends)

@@ -5,59 +5,23 @@
 #ifndef UNIVERSAL_TRACER_HTTP_JUDGE_H
 #define UNIVERSAL_TRACER_HTTP_JUDGE_H
 
-/* How many requests begin in the bytes: each request line has one " HTTP/1.". */
-#define REQUEST_VERSION 0x2e312f5054544820ULL
-#define SEARCH_STRIDE 32
-struct request_search {
-	const char *bytes;
-	__u32 length;
-	__u32 requests;
-};
-
-/* 1 where nothing differs, else 0; without a branch, which the verifier would follow at each byte. */
-static __always_inline __u32 is_zero(__u64 difference)
-{
-	__u64 sign = difference | -difference;
-
-	barrier_var(sign);
-	return (sign >> 63) ^ 1;
-}
-
-/* A stride of bytes per call: the call costs more than looking at a byte. */
-static long count_step(__u32 index, struct request_search *search)
-{
-	__u32 start = index * SEARCH_STRIDE;
-
-	if (start >= CAPTURE_LIMIT)
-		return 1;
-	for (__u32 i = start; i < start + SEARCH_STRIDE; i++) {
-		if (i + sizeof(__u64) > search->length)
-			return 1;
-		search->requests += is_zero(*(const __u64 *)(search->bytes + i) ^ REQUEST_VERSION);
-	}
-	return 0;
-}
-
 /* The requests of an operation that is left out because the ring is nearly full; it holds one at least. */
-static __always_inline void count_lost_requests(const char *bytes, __u32 captured)
+static __always_inline void count_lost_requests(enum direction direction, __u32 captured)
 {
-	struct request_search search = {.bytes = bytes, .length = captured};
+	__u32 requests = captured ? count_requests(scratch_of(direction), captured) : 0;
 
-	if (bytes)
-		bpf_loop(CAPTURE_LIMIT / SEARCH_STRIDE, count_step, &search, 0);
-	count_losses(LOSS_RING_FULL, search.requests ? search.requests : 1);
+	count_losses(LOSS_RING_FULL, requests ? requests : 1);
 }
 
 static __always_inline void count_if_request(struct connection *connection, __u32 direction, const char *bytes,
 					     __u32 captured)
 {
 	if (direction == connection->request_direction && captured && recognise(bytes, captured) == LIKE_REQUEST)
-		count_lost_requests(bytes, captured);
+		count_lost_requests(direction, captured);
 }
 
 /* A new exchange begins: is it recorded? */
-static __always_inline void judge(struct connection *connection, enum direction direction, const char *bytes,
-				  __u32 captured)
+static __always_inline void judge(struct connection *connection, enum direction direction, __u32 captured)
 {
 	__u64 used;
 
@@ -73,7 +37,7 @@ static __always_inline void judge(struct connection *connection, enum direction 
 	}
 	used = ring_used();
 	if (ring_passed(used, 3)) {
-		count_lost_requests(bytes, captured);
+		count_lost_requests(direction, captured);
 		leave_out(connection);
 		return;
 	}
@@ -92,7 +56,7 @@ static __always_inline bool classify(struct connection *connection, enum directi
 		return is_recorded(connection);
 	likeness = captured ? recognise(bytes, captured) : LIKE_NOTHING;
 	if (likeness == LIKE_REQUEST || (likeness == LIKE_PREFIX && connection->policy == POLICY_HTTP)) {
-		judge(connection, direction, bytes, captured);
+		judge(connection, direction, captured);
 		return connection->verdict == VERDICT_RECORD;
 	}
 	if (connection->policy == POLICY_HTTP)
@@ -135,7 +99,7 @@ static __always_inline bool judge_unseen(struct connection *connection, enum dir
 	}
 	if (connection->policy == POLICY_HTTP && direction == connection->request_direction &&
 	    (connection->verdict == VERDICT_NONE || connection->answered))
-		judge(connection, direction, NULL, 0);
+		judge(connection, direction, 0);
 	return is_recorded(connection);
 }
 

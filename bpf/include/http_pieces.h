@@ -5,35 +5,6 @@
 #ifndef UNIVERSAL_TRACER_HTTP_PIECES_H
 #define UNIVERSAL_TRACER_HTTP_PIECES_H
 
-/* Looks for a head's end in the bytes; only where an operation is longer than a record. */
-struct head_search {
-	const char *bytes;
-	__u32 length;
-	__u32 newlines;
-};
-
-static long search_step(__u32 index, struct head_search *search)
-{
-	char c;
-
-	if (index >= CAPTURE_LIMIT || index >= search->length)
-		return 1;
-	c = search->bytes[index];
-	if (c == '\n')
-		search->newlines++;
-	else if (c != '\r')
-		search->newlines = 0;
-	return search->newlines == 2;
-}
-
-static __always_inline bool holds_whole_head(const char *bytes, __u32 length)
-{
-	struct head_search search = {.bytes = bytes, .length = length};
-
-	bpf_loop(CAPTURE_LIMIT, search_step, &search, 0);
-	return search.newlines == 2;
-}
-
 /* The rest of an operation whose head did not fit into one record. */
 struct rest {
 	struct scratch *scratch;
@@ -42,17 +13,17 @@ struct rest {
 	__u32 length;
 };
 
-static long emit_piece(__u32 index, struct rest *rest)
+STEP long emit_piece(__u32 index, struct rest *rest)
 {
 	struct scratch *scratch = rest->scratch;
-	struct user_buffer buffer = {.base = rest->base};
 	__u32 *budget = &rest->connection->budget[scratch->record.flags & RECORD_SENT];
-	__u32 want = rest->length < settings.capture_bytes ? rest->length : settings.capture_bytes;
+	__u32 want = rest->length < PIECE_BYTES ? rest->length : PIECE_BYTES;
 
 	if (want > *budget)
 		want = *budget;
-	if (want)
-		want = copy_user_buffer(scratch->data, want, &buffer);
+	barrier_var(want); /* or clang leaves out a bound that the verifier has not seen */
+	if (want > CAPTURE_LIMIT || (want && bpf_probe_read_user(scratch->data, want, (void *)rest->base)))
+		want = 0;
 	*budget -= want;
 	scratch->record.sequence += scratch->record.length;
 	scratch->record.length = want ? want : rest->length;
@@ -80,7 +51,7 @@ static __always_inline void emit_operation(struct scratch *scratch, struct conne
 	__u32 captured = operation->captured, length = operation->length;
 	bool continues = captured && captured < length && captured == settings.capture_bytes &&
 			 !operation->buffer.iovecs && connection->budget[operation->direction & 1] &&
-			 (may_hold_more_heads(scratch, connection) || !holds_whole_head(scratch->data, captured));
+			 (may_hold_more_heads(scratch, connection) || !holds_whole_head(scratch_of(operation->direction), captured));
 
 	scratch->record.length = continues ? captured : length;
 	if (emit(scratch, captured)) {
@@ -92,7 +63,7 @@ static __always_inline void emit_operation(struct scratch *scratch, struct conne
 	if (continues) {
 		struct rest rest = {scratch, connection, operation->buffer.base + captured, length - captured};
 
-		bpf_loop(MAX_PIECES, emit_piece, &rest, 0);
+		repeat(MAX_PIECES, emit_piece, &rest);
 	}
 }
 

@@ -15,7 +15,7 @@ enum verdict {
 };
 enum direction { RECEIVED = 0, SENT = 1, NEITHER = 2 };
 
-/* What the kernel knows of a connection; lives and dies with the socket. */
+/* What the kernel knows of a connection; lives and dies with the socket: http_storage.h. */
 struct connection {
 	__u64 id;
 	__u64 opened_ns;
@@ -35,14 +35,10 @@ struct connection {
 	__u8 announced;	    /* RECORD_OPEN was sent */
 	__u8 on_interface;  /* its local address was found among the chosen ones */
 	__u8 pipelined;	    /* several requests came at once: every byte may be a head's */
+#ifdef AT_SYS_EXIT
+	__u64 inode; /* of a Unix socket */
+#endif
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct connection);
-} connections SEC(".maps");
 
 /* Userspace's advice on a connection, found at its id modulo ADVICE_SLOTS. */
 struct advice {
@@ -86,6 +82,8 @@ struct operation {
  */
 struct scratch {
 	struct operation operation;
+	struct user_iovec ranges[MAX_IOVECS];
+	__u64 done; /* bytes copied of the ranges; here, so that the verifier does not follow each number */
 	struct record record;
 	union {
 		char data[2 * CAPTURE_LIMIT];

@@ -27,17 +27,18 @@ struct {
 static __always_inline bool has_chosen_address(struct sock *sk)
 {
 	struct local_address key = {.prefix_length = 8 * (sizeof(key) - sizeof(key.prefix_length))};
-	__u16 family = sk->__sk_common.skc_family;
+	struct net *net = READ(sk, __sk_common.skc_net.net);
+	__u16 family = READ(sk, __sk_common.skc_family);
 
-	if (sk->__sk_common.skc_net.net->ns.inum != settings.net_namespace)
+	if (READ(net, ns.inum) != settings.net_namespace)
 		return false;
 	if (family == AF_INET) {
 		key.address[2] = bpf_htonl(0xffff);
-		key.address[3] = sk->__sk_common.skc_rcv_saddr;
+		key.address[3] = READ(sk, __sk_common.skc_rcv_saddr);
 	} else if (family == AF_INET6) {
-		__builtin_memcpy(key.address, &sk->__sk_common.skc_v6_rcv_saddr, sizeof(key.address));
+		BPF_CORE_READ_INTO((struct in6_addr *)key.address, sk, __sk_common.skc_v6_rcv_saddr);
 		if ((key.address[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
-			key.interface = sk->__sk_common.skc_bound_dev_if;
+			key.interface = READ(sk, __sk_common.skc_bound_dev_if);
 	} else {
 		return false;
 	}

@@ -4,6 +4,7 @@
  * them, the request does. The socket hooks leave such an operation here, and
  * io_uring_complete, which follows in the same thread and knows the user's
  * buffer, turns it into a record. Nothing of this runs for threads without a ring.
+ * Where there are no socket hooks (adapter.h) the completion is the operation.
  */
 #ifndef UNIVERSAL_TRACER_IO_URING_H
 #define UNIVERSAL_TRACER_IO_URING_H
@@ -15,6 +16,8 @@ enum uring_opcode {
 	URING_READ = 22, URING_WRITE = 23, URING_SEND = 26, URING_RECV = 27,
 	URING_SEND_ZC = 47, URING_SENDMSG_ZC = 48,
 };
+
+#ifndef AT_SYS_EXIT
 
 struct uring_key {
 	__u64 sock;
@@ -36,28 +39,6 @@ struct {
 	__type(value, struct uring_operation);
 } uring_operations SEC(".maps");
 
-/* Meaningful where the file is a socket; compared with known sockets only. */
-static __always_inline struct sock *sock_of_file(struct file *file)
-{
-	struct socket *socket = BPF_CORE_READ(file, private_data);
-
-	return BPF_CORE_READ(socket, sk);
-}
-
-/* The socket behind the first argument of the present system call, or null. */
-static __always_inline struct sock *sock_of_call(struct task_struct *task)
-{
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	__u32 fd = SYSCALL_ARGUMENT_1(regs);
-	struct file *file = NULL;
-
-	if (fd >= BPF_CORE_READ(table, max_fds))
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + fd);
-	return file ? sock_of_file(file) : NULL;
-}
-
 /*
  * Whether a ring carries this operation. A ring's work may also run at the end
  * of an unrelated call of its thread, so the call must be one on this very socket.
@@ -66,8 +47,33 @@ static __always_inline bool is_uring_operation(struct task_struct *task, struct 
 {
 	if (task->flags & PF_IO_WORKER)
 		return true;
-	return task->io_uring && sock_of_call(task) != sk;
+	return task->io_uring && sock_of_descriptor(task, SYSCALL_ARGUMENT_1(present_registers(task))) != sk;
 }
+
+#else
+
+/* Which way a request moves a socket's bytes; NEITHER: it does something else. */
+static __always_inline enum direction direction_of_request(struct io_kiocb *request)
+{
+	switch (READ(request, opcode)) {
+	case URING_READ:
+	case URING_READV:
+	case URING_RECV:
+	case URING_RECVMSG:
+		return RECEIVED;
+	case URING_WRITE:
+	case URING_WRITEV:
+	case URING_SEND:
+	case URING_SEND_ZC:
+	case URING_SENDMSG:
+	case URING_SENDMSG_ZC:
+		return SENT;
+	default:
+		return NEITHER;
+	}
+}
+
+#endif
 
 /* The buffer of a request; false: none that user memory holds in one known place. */
 static __always_inline bool find_uring_buffer(struct io_kiocb *request, struct user_buffer *buffer)

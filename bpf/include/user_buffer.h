@@ -36,12 +36,58 @@ struct user_multi_message {
 	__u32 padding;
 };
 
-/* Either one range (iovecs == 0) or an array of ranges. */
+/* Either one range (iovecs == 0) or an array of ranges; at sys_exit also an array of messages. */
 struct user_buffer {
 	__u64 base;
 	__u64 iovecs;
 	__u32 iovec_count;
+#ifdef AT_SYS_EXIT
+	__u32 is_messages;
+#endif
 };
+
+static __always_inline bool from_message(__u64 address, struct user_buffer *buffer)
+{
+	struct user_message message;
+
+	if (bpf_probe_read_user(&message, sizeof(message), (void *)address))
+		return false;
+	buffer->iovecs = message.iovecs;
+	buffer->iovec_count = message.iovec_count;
+	return true;
+}
+
+#ifdef AT_SYS_EXIT
+
+/* All messages of a call are one operation here: `result` is how many it moved. */
+static __always_inline bool from_multi_message(__u64 vector, __u32 count, __u32 tid, __u32 length,
+					       struct user_buffer *buffer)
+{
+	buffer->iovecs = vector;
+	buffer->iovec_count = count;
+	buffer->is_messages = 1;
+	return true;
+}
+
+/* The first range of each message; of one message alone all of its ranges. */
+static __always_inline __u32 read_first_ranges(struct user_iovec *ranges, const struct user_buffer *buffer)
+{
+	struct user_buffer message = {};
+	__u32 count = 0;
+
+	for (__u32 i = 0; i < MAX_IOVECS && i < buffer->iovec_count; i++) {
+		__u64 address = buffer->iovecs + i * sizeof(struct user_multi_message);
+
+		if (!from_message(address, &message) || !message.iovec_count)
+			break;
+		if (bpf_probe_read_user(&ranges[i], sizeof(ranges[i]), (void *)message.iovecs))
+			break;
+		count = i + 1;
+	}
+	return count;
+}
+
+#else
 
 /* A thread's place in a sendmmsg or recvmmsg call: the tracepoint fires once per message. */
 struct message_cursor {
@@ -56,17 +102,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct message_cursor);
 } message_cursors SEC(".maps");
-
-static __always_inline bool from_message(__u64 address, struct user_buffer *buffer)
-{
-	struct user_message message;
-
-	if (bpf_probe_read_user(&message, sizeof(message), (void *)address))
-		return false;
-	buffer->iovecs = message.iovecs;
-	buffer->iovec_count = message.iovec_count;
-	return true;
-}
 
 /*
  * The kernel writes a message's length behind it once it is done. The same
@@ -99,10 +134,12 @@ static __always_inline bool from_multi_message(__u64 vector, __u32 count, __u32 
 	return from_message(vector + index * sizeof(struct user_multi_message), buffer);
 }
 
-/* Fills `buffer` from the present system call's arguments; false: none known. */
-static __always_inline bool find_user_buffer(struct task_struct *task, __u32 length, struct user_buffer *buffer)
+#endif
+
+/* Fills `buffer` from a system call's arguments; false: none known. */
+static __always_inline bool find_user_buffer(struct pt_regs *regs, struct task_struct *task, __u32 length,
+					     struct user_buffer *buffer)
 {
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	__u64 second = SYSCALL_ARGUMENT_2(regs), third = SYSCALL_ARGUMENT_3(regs);
 
 	if (IS_COMPAT_CALL(task))
@@ -124,69 +161,10 @@ static __always_inline bool find_user_buffer(struct task_struct *task, __u32 len
 		return from_message(second, buffer);
 	case NR_SENDMMSG:
 	case NR_RECVMMSG:
-		return from_multi_message(second, third, task->pid, length, buffer);
+		return from_multi_message(second, third, READ(task, pid), length, buffer);
 	default:
 		return false;
 	}
-}
-
-/* Copies of an array of ranges as much as is wanted, behind what was copied before; false: that was all. */
-struct gathering {
-	char *to;
-	struct user_iovec ranges[MAX_IOVECS];
-	__u32 want;
-	__u32 done;
-};
-
-static __always_inline bool gather_range(struct gathering *gathering, const struct user_iovec *range)
-{
-	__u32 done = gathering->done, piece = gathering->want - done;
-
-	if (range->length < piece)
-		piece = range->length;
-	if (done >= CAPTURE_LIMIT || piece > CAPTURE_LIMIT)
-		return false;
-	if (piece && bpf_probe_read_user(gathering->to + done, piece, (void *)range->base))
-		return false;
-	gathering->done = done + piece;
-	return gathering->done < gathering->want;
-}
-
-static long gather_step(__u32 index, struct gathering *gathering)
-{
-	return index >= MAX_IOVECS || !gather_range(gathering, &gathering->ranges[index]);
-}
-
-/* Most arrays have one or two ranges, a head and a body: no loop for these. */
-static __always_inline __u32 gather(char *to, __u32 want, const struct user_buffer *buffer)
-{
-	__u32 count = buffer->iovec_count < MAX_IOVECS ? buffer->iovec_count : MAX_IOVECS;
-	struct gathering gathering;
-
-	gathering.to = to;
-	gathering.want = want;
-	gathering.done = 0;
-	if (bpf_probe_read_user(gathering.ranges, count * sizeof(struct user_iovec), (void *)buffer->iovecs))
-		return 0;
-	if (count > 2)
-		bpf_loop(count, gather_step, &gathering, 0);
-	else if (count && gather_range(&gathering, &gathering.ranges[0]) && count > 1)
-		gather_range(&gathering, &gathering.ranges[1]);
-	return gathering.done;
-}
-
-/*
- * Copies up to `want` bytes of the buffer to `to`, which holds CAPTURE_LIMIT
- * bytes and as many again as slack, so that the verifier can bound each piece by itself.
- * Returns how many were copied; fewer than `want` where memory could not be read.
- */
-static __always_inline __u32 copy_user_buffer(char *to, __u32 want, const struct user_buffer *buffer)
-{
-	if (want > CAPTURE_LIMIT)
-		return 0;
-	if (buffer->iovecs)
-		return gather(to, want, buffer);
-	return bpf_probe_read_user(to, want, (void *)buffer->base) ? 0 : want;
 }
 
 #endif

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness import messages
-from harness.capability import need_command, need_root
+from harness.capability import need_command, need_known_uring_requests, need_root
 from harness.messages import HOST, head
 from harness.peers import End, Peer, connect
 from harness.processes import wait_until
@@ -31,6 +31,7 @@ def uring_traced(
     tmp_path_factory: pytest.TempPathFactory, uring: Path
 ) -> Iterator[tuple[Traced, Peer, Peer]]:
     """Yield a traced tree with two peers that can use io_uring."""
+    need_known_uring_requests()
     with Traced(tmp_path_factory.mktemp("uring-traced")) as traced:
         yield traced, traced.peer(uring=uring), traced.peer(uring=uring)
 

@@ -20,7 +20,10 @@ SUITES: dict[str, tuple[str, ...]] = {
     "kernel": ("tests/kernel",),
     "e2e": ("tests/e2e",),
 }
+# The same tests by the adapters that this kernel would not choose.
+FORCED: dict[str, tuple[str, ...]] = {"sockets=sys_exit": ("tests/e2e/test_sockets.py",)}
 TEST_SECONDS = 600
+ADAPTERS = "UNIVERSAL_TRACER_ADAPTERS"
 
 
 def run_suite(name: str, places: tuple[str, ...], environment: dict[str, str]) -> dict[str, Any]:
@@ -62,11 +65,19 @@ def checkup() -> list[dict[str, Any]]:
     return sections
 
 
+def hooks_of(sections: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the hooks that ``doctor`` found to work."""
+    checks = [check for section in sections if section["section"] == "hooks" for check in section["checks"]]
+    return [check["name"] for check in checks if check["state"] == "ok"]
+
+
 def main() -> int:
     """Run every suite; write the report; tell whether all passed."""
     kernel = os.uname()
     report: dict[str, Any] = {"kernel": kernel.release, "machine": kernel.machine, "doctor": checkup()}
     report["suites"] = [run_suite(name, places, {}) for name, places in SUITES.items()]
+    if "http sock_send_length" in hooks_of(report["doctor"]):
+        report["suites"] += [run_suite(name, places, {ADAPTERS: name}) for name, places in FORCED.items()]
     Path(sys.argv[1]).write_text(json.dumps(report, indent=1), encoding="utf-8")
     return int(any(suite["exit_code"] != 0 for suite in report["suites"]))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vm.machine import Outcome
 
 RESULTS = Path("build/vm")
-KERNEL_SECONDS = 1200.0
+KERNEL_SECONDS = 1800.0
 LAST_LINES = 60
 
 

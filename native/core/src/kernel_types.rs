@@ -1,7 +1,7 @@
 //! Questions to the kernel's own type information (BTF): which tracepoints there are, and what they hand over.
 
 use libbpf_rs::btf::types::{FuncProto, Ptr, Struct, Typedef};
-use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
+use libbpf_rs::btf::{Btf, ReferencesType};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::verifier_log;
@@ -28,18 +28,25 @@ impl KernelTypes {
         self.tracepoint(name).is_some()
     }
 
+    /// Whether an argument of a tracepoint, counted from 0, is a pointer.
+    pub(crate) fn hands_over_pointer(&self, tracepoint: &str, argument: usize) -> bool {
+        self.pointer(tracepoint, argument).is_some()
+    }
+
     /// Whether an argument of a tracepoint, counted from 0, is a pointer to `struct NAME`.
     pub(crate) fn hands_over(&self, tracepoint: &str, argument: usize, name: &str) -> bool {
-        self.pointed_to(tracepoint, argument)
-            .and_then(|target| Struct::try_from(target.skip_mods_and_typedefs()).ok())
+        self.pointer(tracepoint, argument)
+            .and_then(|pointer| {
+                Struct::try_from(pointer.referenced_type().skip_mods_and_typedefs()).ok()
+            })
             .and_then(|target| Some(target.name()?.to_str()? == name))
             .unwrap_or(false)
     }
 
-    fn pointed_to(&self, tracepoint: &str, argument: usize) -> Option<BtfType<'_>> {
+    fn pointer(&self, tracepoint: &str, argument: usize) -> Option<Ptr<'_>> {
+        // the first parameter is the kernel's own
         let parameter = self.tracepoint(tracepoint)?.get(argument + 1)?;
-        let pointer: Ptr<'_> = self.0.type_by_id(parameter.ty)?;
-        Some(pointer.referenced_type())
+        self.0.type_by_id(parameter.ty)
     }
 
     fn tracepoint(&self, name: &str) -> Option<FuncProto<'_>> {
@@ -61,6 +68,8 @@ mod tests {
         assert!(types.has_tracepoint("sched_process_fork"));
         assert!(!types.has_tracepoint("no_such_place"));
         assert!(types.hands_over("sched_process_fork", 1, "task_struct"));
+        assert!(types.hands_over_pointer("sched_process_fork", 1));
+        assert!(!types.hands_over_pointer("sys_exit", 1));
         assert!(!types.hands_over("sched_process_fork", 1, "sock"));
         assert!(!types.hands_over("sched_process_fork", 2, "task_struct"));
     }

@@ -25,6 +25,7 @@ pub mod records;
 mod ring;
 pub mod session;
 pub mod settings;
+mod socket_adapter;
 pub mod stack;
 pub mod symbolize;
 mod targets;

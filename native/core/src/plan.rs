@@ -4,6 +4,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel_types::KernelTypes;
+use crate::socket_adapter::SocketAdapter;
 
 /// One hook, how it is reached, and what it is expected to cost.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +90,7 @@ const FOLLOW_TARGETS: [&str; 5] = [
     "cgroup_attach_task",
 ];
 
-const fn http_hook(
+pub(crate) const fn http_hook(
     hook: &'static str,
     program: &'static str,
     why: &'static str,
@@ -116,44 +117,48 @@ pub(crate) const fn tp_btf_hook(
     }
 }
 
-/// The HTTP tracer's hooks on this kernel.
-///
-/// # Errors
-/// [`ErrorKind::Kernel`] without BTF, or where a hook does not exist.
-pub fn plan_http(filter: bool) -> Result<Vec<PlannedHook>> {
-    let wanted = |hook: &PlannedHook| filter || !FOLLOW_TARGETS.contains(&hook.hook);
-    let surveyed = survey_http()?;
-    surveyed
-        .into_iter()
-        .filter(|(hook, _)| wanted(hook))
-        .map(|(hook, lack)| lack.map_or(Ok(hook), Err))
-        .collect()
+/// A way to trace HTTP on this kernel, not yet tried.
+pub(crate) struct HttpPlan {
+    pub(crate) adapter: SocketAdapter,
+    /// Every hook, and what this kernel lacks of it.
+    pub(crate) surveyed: Vec<(PlannedHook, Option<Error>)>,
 }
 
-/// Every hook of the HTTP tracer, and what this kernel lacks of it.
+impl HttpPlan {
+    /// The hooks that a run attaches.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Kernel`] where one of them does not exist.
+    pub(crate) fn hooks(&self, filter: bool) -> Result<Vec<PlannedHook>> {
+        let wanted = |hook: &PlannedHook| filter || !FOLLOW_TARGETS.contains(&hook.hook);
+        self.surveyed
+            .iter()
+            .filter(|(hook, _)| wanted(hook))
+            .map(|(hook, lack)| lack.clone().map_or(Ok(*hook), Err))
+            .collect()
+    }
+}
+
+/// The ways to trace HTTP that may be tried on this kernel, the best first.
 ///
 /// # Errors
 /// [`ErrorKind::Kernel`] without BTF.
-pub(crate) fn survey_http() -> Result<Vec<(PlannedHook, Option<Error>)>> {
+pub(crate) fn plan_http() -> Result<Vec<HttpPlan>> {
     let types = KernelTypes::read()?;
     let use_of_it = "the HTTP tracer watches sockets there";
-    let surveyed = |hook: PlannedHook| {
-        let lack = missing_tracepoint(&types, hook.hook, use_of_it);
-        (fit(&types, hook), lack)
+    let surveyed = |hook: PlannedHook| (hook, missing_tracepoint(&types, hook.hook, use_of_it));
+    let plan = |adapter: SocketAdapter| HttpPlan {
+        adapter,
+        surveyed: adapter
+            .adapt(&types, &HTTP_HOOKS)
+            .into_iter()
+            .map(surveyed)
+            .collect(),
     };
-    Ok(HTTP_HOOKS.into_iter().map(surveyed).collect())
-}
-
-/// Takes the program that reads what this kernel's tracepoint hands over.
-fn fit(types: &KernelTypes, hook: PlannedHook) -> PlannedHook {
-    let gives_completion = || types.hands_over(hook.hook, 2, "io_uring_cqe");
-    if hook.hook == "io_uring_complete" && !gives_completion() {
-        return PlannedHook {
-            program: "handle_uring_result",
-            ..hook
-        };
-    }
-    hook
+    Ok(SocketAdapter::candidates(&types)
+        .into_iter()
+        .map(plan)
+        .collect())
 }
 
 /// Hooks at tracepoints, and what this kernel lacks of them; `use_of_it` says what is missed then.
@@ -175,7 +180,7 @@ fn missing_tracepoint(types: &KernelTypes, hook: &str, use_of_it: &str) -> Optio
             ErrorKind::Kernel,
             format!("this kernel has no tracepoint {hook}"),
             use_of_it,
-            "run Linux 6.3 or newer",
+            "run Linux 5.10 or newer",
         )
     })
 }

@@ -1,5 +1,6 @@
 //! An HTTP tracing session: plan, open, configure, load, attach, drain, detach, in one owner.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::local_addresses::{LocalAddress, LocalAddresses};
 use crate::losses::{HIT_PLACES, LOSS_PLACES, read_counters};
 use crate::object::{self, map_handle};
 use crate::panics;
-use crate::plan::{PlannedHook, plan_http};
+use crate::plan::{HttpPlan, PlannedHook, plan_http};
 use crate::records::{Endpoints, Record};
 use crate::settings::{CgroupId, HttpSettings, KernelSettings};
 use crate::targets::Targets;
@@ -38,6 +39,10 @@ pub struct Tick {
 pub struct HttpSession {
     settings: HttpSettings,
     plan: Vec<PlannedHook>,
+    /// The object of the planned adapter.
+    object_path: PathBuf,
+    /// What else may be tried where the plan cannot be loaded.
+    others: Vec<HttpPlan>,
     running: Option<Running>,
     /// Columns and counters stay readable after the programs are gone.
     shared: Option<Arc<Shared>>,
@@ -63,14 +68,15 @@ struct Counters {
 impl HttpSession {
     /// Plans on the running kernel and checks the object; attaches nothing.
     pub fn new(settings: HttpSettings) -> Result<Self> {
-        let plan = plan_http(settings.filter.enabled)?;
-        layout::check(
-            &settings.object_path,
-            &[Record::layout(), Endpoints::layout()],
-        )?;
+        let mut others = plan_http()?;
+        let first = others.remove(0);
+        let object_path = first.adapter.object(&settings.object_path);
+        layout::check(&object_path, &[Record::layout(), Endpoints::layout()])?;
         Ok(Self {
+            plan: first.hooks(settings.filter.enabled)?,
+            object_path,
+            others,
             settings,
-            plan,
             running: None,
             shared: None,
             counters: None,
@@ -83,7 +89,7 @@ impl HttpSession {
 
     /// Loads, adds the targets, attaches every planned hook and starts to drain.
     pub fn attach(&mut self) -> Result<()> {
-        let object = self.load()?;
+        let object = self.load_first_that_works()?;
         let targets = Targets::new(map_handle(&object, "targets")?);
         self.settings.filter.fill(&object)?;
         let local_addresses = LocalAddresses::new(map_handle(&object, "local_addresses")?);
@@ -188,8 +194,24 @@ impl HttpSession {
         self.running.as_ref().ok_or_else(not_attached)
     }
 
-    fn load(&self) -> Result<Object> {
-        object::load(open(&self.settings)?, &self.plan, CANNOT_LOAD)
+    /// Loads the plan, or the next one that the kernel takes; the error is that of the first.
+    fn load_first_that_works(&mut self) -> Result<Object> {
+        let mut outcome = self.load(&self.object_path, &self.plan);
+        for other in std::mem::take(&mut self.others) {
+            if !matches!(&outcome, Err(error) if error.kind == ErrorKind::Kernel) {
+                break;
+            }
+            let path = other.adapter.object(&self.settings.object_path);
+            let hooks = other.hooks(self.settings.filter.enabled)?;
+            if let Ok(object) = self.load(&path, &hooks) {
+                (self.object_path, self.plan, outcome) = (path, hooks, Ok(object));
+            }
+        }
+        outcome
+    }
+
+    fn load(&self, path: &Path, plan: &[PlannedHook]) -> Result<Object> {
+        object::load(open(path, &self.settings)?, plan, CANNOT_LOAD)
     }
 
     fn attach_programs(&self, object: &Object) -> Result<Vec<Link>> {
@@ -203,8 +225,8 @@ impl HttpSession {
 }
 
 /// The object as a run loads it: settings and sizes are in it.
-pub(crate) fn open(settings: &HttpSettings) -> Result<OpenObject> {
-    let mut open = object::open(&settings.object_path, CANNOT_LOAD)?;
+pub(crate) fn open(path: &Path, settings: &HttpSettings) -> Result<OpenObject> {
+    let mut open = object::open(path, CANNOT_LOAD)?;
     object::set_settings(&mut open, &KernelSettings::new(settings).to_bytes())?;
     object::set_map_size(&mut open, "events", settings.ring_bytes)?;
     Ok(open)

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use libbpf_rs::{Link, MapCore, MapType, Object, OpenObject};
 
@@ -14,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout;
 use crate::losses::{HIT_PLACES, read_counters};
 use crate::object::{self, map_handle};
-use crate::plan::{PlannedHook, survey_http};
+use crate::plan::{HttpPlan, PlannedHook, plan_http};
 use crate::records::{Endpoints, Record};
 use crate::session;
 use crate::settings::{Filter, HttpSettings};
@@ -69,27 +70,48 @@ pub(crate) trait Candidate {
 /// # Errors
 /// Where nothing can be tried at all: no BTF, or an object of another version.
 pub fn try_http(settings: HttpSettings) -> Result<Trial> {
-    layout::check(
-        &settings.object_path,
-        &[Record::layout(), Endpoints::layout()],
-    )?;
     let filter = Filter {
         enabled: true,
         ..Filter::default()
     };
-    try_hooks(
-        &HttpCandidate(HttpSettings { filter, ..settings }),
-        survey_http()?,
-    )
+    let settings = HttpSettings { filter, ..settings };
+    let mut plans = plan_http()?.into_iter();
+    let mut trial = try_plan(&settings, plans.next())?;
+    for plan in plans {
+        if trial.hooks.iter().all(|hook| hook.error.is_none()) {
+            break;
+        }
+        let works = |trial: &Trial| trial.hooks.iter().all(|hook| hook.error.is_none());
+        if let Some(other) = try_plan(&settings, Some(plan)).ok().filter(works) {
+            trial = other;
+        }
+    }
+    Ok(trial)
 }
 
-struct HttpCandidate(HttpSettings);
+fn try_plan(settings: &HttpSettings, plan: Option<HttpPlan>) -> Result<Trial> {
+    let Some(plan) = plan else {
+        return Ok(Trial::default());
+    };
+    let path = plan.adapter.object(&settings.object_path);
+    layout::check(&path, &[Record::layout(), Endpoints::layout()])?;
+    let candidate = HttpCandidate {
+        path,
+        settings: settings.clone(),
+    };
+    try_hooks(&candidate, plan.surveyed)
+}
+
+struct HttpCandidate {
+    path: PathBuf,
+    settings: HttpSettings,
+}
 
 impl Candidate for HttpCandidate {
     const CANNOT_LOAD: &'static str = session::CANNOT_LOAD;
 
     fn open(&self) -> Result<OpenObject> {
-        session::open(&self.0)
+        session::open(&self.path, &self.settings)
     }
 
     fn attach(&self, object: &Object, hook: &PlannedHook) -> Result<Link> {
