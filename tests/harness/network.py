@@ -58,15 +58,20 @@ def cable(setup: Sequence[str] = ()) -> Iterator[tuple[Host, Host]]:
             ip("netns", "add", host.namespace)
             # no neighbour discovery and no multicast reports in between: tests count packets
             host.run("sysctl", "-qw", *(f"net.ipv6.conf.default.{setting}=0" for setting in _QUIET))
-        near, far = (["wire", "netns", host.namespace] for host in hosts)
-        ip("link", "add", *near, "type", "veth", "peer", "name", *far, *setup)
-        for host in hosts:
-            _bring_up(host)
+        connect(hosts[0], hosts[1], setup)
         yield hosts[0], hosts[1]
     finally:
         for host in hosts:
             words = [need_command("ip"), "netns", "del", host.namespace]
             subprocess.run(words, check=False, capture_output=True)
+
+
+def connect(near: Host, far: Host, setup: Sequence[str] = ()) -> None:
+    """Put a cable between hosts that have none."""
+    ends = ([host.interface, "netns", host.namespace] for host in (near, far))
+    ip("link", "add", *next(ends), "type", "veth", "peer", "name", *next(ends), *setup)
+    for host in (near, far):
+        _bring_up(host)
 
 
 def _bring_up(host: Host) -> None:

@@ -35,11 +35,16 @@ impl XdpSession {
     }
 
     fn plan(&self) -> Vec<HashMap<&'static str, String>> {
-        self.lock().plan().into_iter().map(plan_row).collect()
+        self.lock().plan().iter().cloned().map(plan_row).collect()
     }
 
     fn attach(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.lock().attach()).map_err(to_python)
+    }
+
+    fn add_process(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
+        py.detach(|| self.lock().add_process(pid))
+            .map_err(to_python)
     }
 
     fn live_targets(&self) -> Vec<u32> {
@@ -89,6 +94,8 @@ pub(crate) fn xdp_settings(dict: &Bound<'_, PyDict>) -> PyResult<XdpSettings> {
     Ok(XdpSettings {
         object_path: get(dict, "object_path")?,
         interfaces: get(dict, "interfaces")?,
+        processes: get(dict, "processes")?,
+        waits: get(dict, "waits")?,
         mode: mode.map(|name| {
             if name == "native" {
                 Mode::Native

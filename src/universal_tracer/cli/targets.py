@@ -15,7 +15,7 @@ from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import TargetError
 from universal_tracer.system.cgroups import find_cgroup
 from universal_tracer.system.container_groups import container_groups, is_called
-from universal_tracer.system.interfaces import interface_names
+from universal_tracer.system.interfaces import interface_names, interface_names_of
 from universal_tracer.system.processes import pids_in_container, pids_named, process_names
 from universal_tracer.system.procfs import read_stat, read_text
 
@@ -50,6 +50,7 @@ class Targets:
     absent_names: list[str] = field(default_factory=list)
     absent_groups: list[str] = field(default_factory=list)
     absent_interfaces: list[str] = field(default_factory=list)
+    waits_for_interfaces: bool = False
     command_pid: int | None = None
 
     @property
@@ -71,6 +72,15 @@ class Targets:
     def first_pids(self) -> list[int]:
         """The processes that must be targets from the moment of attaching."""
         return [*self.pids, *([self.command_pid] if self.command_pid is not None else [])]
+
+    def present_pids(self) -> list[int]:
+        """All processes that are there, whatever names them."""
+        pids = set(self.first_pids)
+        for name in self.names:
+            pids.update(pids_named(name))
+        for group in self.groups():
+            pids.update(group.pids())
+        return sorted(pids)
 
     def first_groups(self) -> list[tuple[int, int]]:
         """(Hierarchy, id) of the control groups that are there at the moment."""
@@ -127,6 +137,8 @@ def find_targets(settings: Settings, *, with_command: bool) -> Targets:
     find("targets.processes", settings.config.targets.processes, _find_name)
     find("targets.cgroups", settings.config.targets.cgroups, _find_cgroup)
     find("targets.containers", settings.config.targets.containers, _find_container)
+    named = settings.config.xdp_tracer.interfaces
+    targets.waits_for_interfaces = bool(named) and not settings.from_flag("xdp_tracer.interfaces")
     for name in settings.config.http_tracer.interfaces:
         _find_interface(targets, name, settings.from_flag("http_tracer.interfaces"))
     return targets
@@ -221,7 +233,7 @@ def _why_no_container(name: str, running: Sequence[ContainerGroup]) -> str:
 
 
 def _find_interface(targets: Targets, name: str, by_flag: bool) -> None:
-    known = interface_names()
+    known = [*interface_names(), *interface_names_of(targets.present_pids())]
     if name not in known:
         if by_flag:
             raise TargetError(

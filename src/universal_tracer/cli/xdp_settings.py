@@ -13,12 +13,14 @@ _RING_BYTES: Final = 8 * 1024 * 1024
 _OBJECT: Final = "objects/xdp_tracer.o"
 
 
-def xdp_settings(config: Config, targets: Targets) -> dict[str, object]:  # noqa: ARG001  filters by process come next
+def xdp_settings(config: Config, targets: Targets) -> dict[str, object]:
     """What `sources.live.open_xdp` takes."""
     xdp = config.xdp_tracer
     return {
         "object_path": str(files("universal_tracer").joinpath(_OBJECT)),
         "interfaces": list(xdp.interfaces),
+        "processes": targets.present_pids(),
+        "waits": targets.waits_for_interfaces,
         "mode": xdp.mode,
         "egress": xdp.enable_egress_capture,
         "flow_table_size": xdp.flow_table_size,

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from universal_tracer import _native
-from universal_tracer.model.errors import TargetError
 from universal_tracer.model.ports import Batches, Loss, PlannedHook
 from universal_tracer.sources.native_errors import told_errors
-from universal_tracer.system.interfaces import default_interfaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,15 +53,8 @@ def open_xdp(settings: Mapping[str, object]) -> Source:
     `settings` as `_native.XdpSession` takes them; without an interface, those of the default routes.
     Raises TracerError where there is none, or the kernel or the installation lacks something.
     """
-    interfaces = settings["interfaces"] or default_interfaces()
-    if not interfaces:
-        raise TargetError(
-            "no interface to trace packets of",
-            cause="there is no default route, so no interface is the obvious one",
-            hint="name one: --interface IFACE (ip -brief link lists them)",
-        )
     with told_errors():
-        return LiveSource("xdp", _native.XdpSession({**settings, "interfaces": interfaces}))
+        return LiveSource("xdp", _native.XdpSession(dict(settings)))
 
 
 class LiveSource:
@@ -75,7 +66,8 @@ class LiveSource:
 
     def plan(self) -> Sequence[PlannedHook]:
         """See `Source`."""
-        return [PlannedHook(**hook) for hook in self._session.plan()]
+        with told_errors():
+            return [PlannedHook(**hook) for hook in self._session.plan()]
 
     def start(self) -> None:
         """See `Source`."""
@@ -84,9 +76,11 @@ class LiveSource:
 
     def add_target(self, pid: int) -> None:
         """See `Source`."""
-        if isinstance(self._session, _FILTERED):
-            with told_errors():
+        with told_errors():
+            if isinstance(self._session, _FILTERED):
                 self._session.add_target(pid)
+            elif isinstance(self._session, _native.XdpSession):
+                self._session.add_process(pid)
 
     def add_cgroup(self, hierarchy: int, identifier: int) -> None:
         """See `Source`."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from universal_tracer.system.netlink import ROUTE, Netlink, attributes
+from universal_tracer.system.procfs import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from types import TracebackType
 
 _RTM_GETLINK: Final = 18
@@ -61,6 +62,15 @@ class _Link:
 def interface_names() -> list[str]:
     """The interfaces of this network namespace."""
     return [name for _, name in socket.if_nameindex()]
+
+
+def interface_names_of(pids: Iterable[int]) -> list[str]:
+    """The interfaces of the network namespaces in which these processes are."""
+    found: set[str] = set()
+    for pid in pids:
+        table = read_text(Path("/proc") / str(pid) / "net" / "dev") or ""
+        found.update(line.partition(":")[0].strip() for line in table.splitlines() if ":" in line)
+    return sorted(found)
 
 
 def default_interfaces() -> list[str]:

@@ -53,6 +53,11 @@ impl InterfaceTarget {
         })
     }
 
+    /// Whether it still has this name.
+    pub(crate) fn is_there(&self) -> bool {
+        Self::find(&self.name, &self.namespace).is_ok_and(|found| found.index == self.index)
+    }
+
     pub(crate) fn facts(&self) -> Result<InterfaceFacts> {
         within(&self.namespace, || {
             let socket = datagram_socket()?;

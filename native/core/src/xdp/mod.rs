@@ -6,7 +6,9 @@
 
 mod attach;
 pub mod capture;
+mod choose;
 mod clock;
+mod coexist;
 mod collect;
 pub mod filter;
 mod flows;
@@ -16,8 +18,10 @@ mod load;
 pub mod namespace;
 pub mod payload;
 pub mod records;
+mod scope;
 pub mod session;
 pub mod settings;
 mod skips;
 mod table;
 pub mod trial;
+mod watch;

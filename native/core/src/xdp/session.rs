@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use libbpf_rs::Object;
 
+mod follow;
+
 use super::attach;
+use super::choose::{self, Ingress};
 use super::clock::TickClock;
 use super::collect::{self, Collected, Collector, Shared};
 use super::flows::FlowTracker;
@@ -16,6 +19,7 @@ use super::interface::{InterfaceFacts, InterfaceTarget};
 use super::ledger::Ledgers;
 use super::load::{self, Loader};
 use super::records::{self, KernelSettings};
+use super::scope::Scopes;
 use super::settings::{MAX_INTERFACES, Mode, XdpSettings};
 use super::skips::skips;
 use super::table::{FlowTable, wait_for_programs};
@@ -45,7 +49,9 @@ pub struct XdpHook {
 /// A session; nothing is loaded before [`XdpSession::attach`].
 pub struct XdpSession {
     settings: XdpSettings,
-    targets: Vec<(InterfaceTarget, InterfaceFacts)>,
+    scopes: Scopes,
+    targets: Vec<InterfaceTarget>,
+    hooks: Vec<XdpHook>,
     running: Option<Running>,
     /// Columns stay readable after the programs are gone.
     shared: Option<Arc<Shared>>,
@@ -62,7 +68,7 @@ struct Running {
 /// The programs of one interface; dropping it detaches them.
 struct Attached {
     number: u16,
-    name: String,
+    target: InterfaceTarget,
     /// Before `_object`: links go first.
     _links: Vec<OwnedFd>,
     _object: Object,
@@ -75,46 +81,41 @@ impl XdpSession {
     /// [`ErrorKind::Target`] where an interface does not exist.
     pub fn new(settings: XdpSettings) -> Result<Self> {
         layout::check(&settings.object_path, &records::layouts())?;
-        let found = settings.interfaces.iter().map(|name| {
-            let target = InterfaceTarget::find(name, &None)?;
-            let facts = target.facts()?;
-            Ok((target, facts))
-        });
-        let targets = found.collect::<Result<_>>()?;
-        Ok(Self {
+        let scopes = Scopes::new(settings.interfaces.clone(), &settings.processes)?;
+        let targets = scopes.present();
+        let absent = scopes.absent(&targets);
+        if let Some(name) = absent.first().filter(|_| !settings.waits) {
+            return Err(no_interface(name));
+        }
+        if targets.is_empty() && !settings.waits {
+            return Err(nothing_to_trace());
+        }
+        let mut session = Self {
             settings,
+            scopes,
             targets,
+            hooks: Vec::new(),
             running: None,
             shared: None,
-        })
+        };
+        session.choose_hooks()?;
+        Ok(session)
     }
 
-    /// What [`XdpSession::attach`] will do.
-    pub fn plan(&self) -> Vec<XdpHook> {
-        self.targets
-            .iter()
-            .flat_map(|(target, facts)| self.hooks(target, facts))
-            .collect()
+    /// What [`XdpSession::attach`] will do, or has done.
+    pub fn plan(&self) -> &[XdpHook] {
+        &self.hooks
     }
 
-    fn hooks(&self, target: &InterfaceTarget, facts: &InterfaceFacts) -> Vec<XdpHook> {
-        let cost = "below 0.1 µs per packet";
-        let (mode, why) = chosen_mode(self.settings.mode, facts);
-        let ingress = XdpHook {
-            hook: format!("{} ingress", target.name),
-            adapter: mode_name(mode),
-            why,
-            cost,
-        };
-        let egress = XdpHook {
-            hook: format!("{} egress", target.name),
-            adapter: "tc",
-            why: "what the interface sends".to_owned(),
-            cost,
-        };
-        let mut hooks = vec![ingress];
-        hooks.extend(self.settings.egress.then_some(egress));
-        hooks
+    /// # Errors
+    /// Where another program is in the way, or an interface has gone.
+    fn choose_hooks(&mut self) -> Result<()> {
+        for target in &self.targets {
+            let choice = choose::ingress(self.settings.mode, target, &target.facts()?)?;
+            let hooks = choose::hooks(target, &choice, self.settings.egress);
+            self.hooks.extend(hooks);
+        }
+        Ok(())
     }
 
     /// Loads, attaches to every interface and starts to collect.
@@ -162,62 +163,61 @@ impl XdpSession {
         let targets = self.targets.clone();
         let attached = targets
             .iter()
-            .try_for_each(|(target, facts)| self.add(target, facts));
+            .try_for_each(|target| self.add_interface(target));
         if let Err(error) = attached.and_then(|()| self.start_thread()) {
             self.running = None;
             self.shared = None;
             return Err(error);
         }
+        for name in self.scopes.absent(&targets) {
+            self.note(format!("waiting for interface {name}: it is not there yet"));
+        }
         Ok(())
     }
 
     /// Traces an interface from now on.
-    pub fn add_interface(&mut self, target: &InterfaceTarget) -> Result<()> {
+    fn add_interface(&mut self, target: &InterfaceTarget) -> Result<()> {
         let facts = target.facts()?;
-        self.add(target, &facts)
-    }
-
-    /// Stops tracing the interface of that name.
-    pub fn remove_interface(&mut self, name: &str) {
-        let (Some(running), Some(shared)) = (&mut self.running, &self.shared) else {
-            return;
-        };
-        if let Some(at) = running.attached.iter().position(|one| one.name == name) {
-            let gone = running.attached.remove(at);
-            let number = gone.number;
-            drop(gone);
-            shared.lock().remove(number);
+        let choice = choose::ingress(self.settings.mode, target, &facts)?;
+        choice.note.into_iter().for_each(|line| self.note(line));
+        match self.add(target, &facts, choice.ingress) {
+            Err(error) if self.may_be_generic(choice.ingress, &error) => {
+                self.note(format!(
+                    "{}: {}, generic XDP is used instead",
+                    error.what, error.cause
+                ));
+                self.add(target, &facts, Ingress::Xdp(Mode::Generic))?;
+                let name = choose::ingress_hook(target);
+                let hooks = self.hooks.iter_mut().filter(|hook| hook.hook == name);
+                hooks.for_each(|hook| hook.adapter = Mode::Generic.name());
+                Ok(())
+            }
+            result => result,
         }
     }
 
-    fn add(&mut self, target: &InterfaceTarget, facts: &InterfaceFacts) -> Result<()> {
+    /// A driver without native XDP is no reason to see nothing.
+    fn may_be_generic(&self, ingress: Ingress, error: &Error) -> bool {
+        self.settings.mode.is_none()
+            && ingress == Ingress::Xdp(Mode::Native)
+            && error.kind == ErrorKind::Kernel
+    }
+
+    fn add(
+        &mut self,
+        target: &InterfaceTarget,
+        facts: &InterfaceFacts,
+        ingress: Ingress,
+    ) -> Result<()> {
         let (Some(running), Some(shared)) = (&mut self.running, &self.shared) else {
             return Err(not_attached());
         };
         let number = running.free_number(&target.name)?;
-        let skips = skips(self.settings.sampling);
-        shared.lock().begin(number, &skips);
-        let (mode, _) = chosen_mode(self.settings.mode, facts);
-        let attached = running.attach(number, target, facts, mode, self.settings.egress);
-        let (attached, mode) = match attached {
-            Err(error)
-                if self.settings.mode.is_none()
-                    && mode == Mode::Native
-                    && error.kind == ErrorKind::Kernel =>
-            {
-                let line = format!(
-                    "{}: {}, generic XDP is used instead",
-                    error.what, error.cause
-                );
-                shared.lock().note(line);
-                let again =
-                    running.attach(number, target, facts, Mode::Generic, self.settings.egress);
-                (again?, Mode::Generic)
-            }
-            other => (other?, mode),
-        };
+        let egress = self.settings.egress;
+        shared.lock().begin(number, &skips(self.settings.sampling));
+        let attached = running.attach(number, target, facts, ingress, egress)?;
         running.attached.push(attached);
-        let modes = [Some(mode_name(mode)), self.settings.egress.then_some("tc")];
+        let modes = [Some(ingress.name()), egress.then_some("tc")];
         shared.lock().add(number, target.clone(), modes);
         Ok(())
     }
@@ -245,8 +245,11 @@ impl XdpSession {
 
     /// Waits up to `wait` and returns what came since the last tick.
     pub fn tick(&mut self, wait: Duration) -> Result<Tick> {
+        self.shared.as_ref().ok_or_else(not_attached)?.wait(wait);
+        if self.running.is_some() && self.scopes.have_changed() {
+            self.follow_interfaces();
+        }
         let shared = self.shared.as_ref().ok_or_else(not_attached)?;
-        shared.wait(wait);
         let mut collector = shared.lock();
         Ok(Tick {
             collected: collector.take(),
@@ -299,53 +302,39 @@ impl Running {
         number: u16,
         target: &InterfaceTarget,
         facts: &InterfaceFacts,
-        mode: Mode,
+        ingress: Ingress,
         egress: bool,
     ) -> Result<Attached> {
+        let is_generic = ingress == Ingress::Xdp(Mode::Generic);
         let constants = KernelSettings {
             interface: number,
             has_link_header: facts.has_link_header.into(),
-            is_generic: (mode == Mode::Generic).into(),
-            has_fragments: (mode == Mode::Generic || facts.may_have_fragments()).into(),
+            is_generic: is_generic.into(),
+            has_fragments: (is_generic || facts.may_have_fragments()).into(),
             ..self.constants
         };
-        let mut programs = vec![load::INGRESS_XDP];
+        let by_ingress = match ingress {
+            Ingress::Xdp(_) => load::INGRESS_XDP,
+            Ingress::Tc => load::INGRESS_TC,
+        };
+        let mut programs = vec![by_ingress];
         programs.extend(egress.then_some(load::EGRESS_TC));
         let object = self.loader.load(&constants, &programs)?;
-        let mut links = Vec::new();
-        let ingress = load::program(&object, load::INGRESS_XDP)?;
-        links.push(attach::xdp(&ingress.as_fd(), target, mode)?);
+        let program = load::program(&object, by_ingress)?;
+        let mut links = vec![match ingress {
+            Ingress::Xdp(mode) => attach::xdp(&program.as_fd(), target, mode)?,
+            Ingress::Tc => attach::tcx(&program.as_fd(), target, true)?,
+        }];
         if egress {
             let program = load::program(&object, load::EGRESS_TC)?;
             links.push(attach::tcx(&program.as_fd(), target, false)?);
         }
         Ok(Attached {
             number,
-            name: target.name.clone(),
+            target: target.clone(),
             _links: links,
             _object: object,
         })
-    }
-}
-
-fn chosen_mode(wanted: Option<Mode>, facts: &InterfaceFacts) -> (Mode, String) {
-    match wanted {
-        Some(mode) => (mode, "as asked for".to_owned()),
-        None if facts.is_veth() => (
-            Mode::Generic,
-            "native XDP on veth switches off the peer's segmentation offload".to_owned(),
-        ),
-        None => (
-            Mode::Native,
-            "the cheapest way to see what is received".to_owned(),
-        ),
-    }
-}
-
-fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Native => "native",
-        Mode::Generic => "generic",
     }
 }
 
@@ -360,5 +349,23 @@ fn not_attached() -> Error {
         "the session is not attached",
         "attach() was not called or failed",
         "call attach() first",
+    )
+}
+
+fn no_interface(name: &str) -> Error {
+    Error::new(
+        ErrorKind::Target,
+        format!("no interface {name:?}"),
+        "there is none of that name",
+        "ip link lists the interfaces",
+    )
+}
+
+fn nothing_to_trace() -> Error {
+    Error::new(
+        ErrorKind::Target,
+        "no interface to trace packets of",
+        "there is no default route, so no interface is the obvious one",
+        "name one: --interface IFACE (ip -brief link lists them)",
     )
 }

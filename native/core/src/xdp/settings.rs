@@ -14,12 +14,27 @@ pub enum Mode {
     Generic,
 }
 
+impl Mode {
+    /// As events and settings call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
 /// Settings of a session.
 #[derive(Clone, Debug)]
 pub struct XdpSettings {
     /// The object file made from `bpf/xdp_tracer.bpf.c`.
     pub object_path: PathBuf,
+    /// Empty: those of the default routes.
     pub interfaces: Vec<String>,
+    /// Interfaces are looked for in the network namespaces of these; empty: in the tracer's own.
+    pub processes: Vec<u32>,
+    /// Interfaces that are not there are waited for.
+    pub waits: bool,
     /// `None`: native, but generic on veth.
     pub mode: Option<Mode>,
     pub egress: bool,
