@@ -102,11 +102,16 @@ class XdpSession(Session):
     def __init__(self, settings: dict[str, object]) -> None:
         """Look the interfaces up; attach nothing.
 
-        Keys: object_path, interfaces (names), mode (`native`, `generic` or None), egress (bool),
-        flow_table_size, flow_timeout_ns, sampling (1 in N), filter (a pcap expression or None),
-        detect_payload, track_flows, packet_events (bools), capture_bytes (0: no capture), interval_ns,
-        ring_bytes (a power of two).
+        Keys: object_path, interfaces (names; empty: those of the default routes), processes (whose network
+        namespaces are meant; empty: the own one), waits (bool: for interfaces that are not there),
+        mode (`native`, `generic` or None), egress (bool), flow_table_size, flow_timeout_ns,
+        sampling (1 in N), filter (a pcap expression or None), detect_payload, track_flows,
+        packet_events (bools), capture_bytes (0: no capture), privacy (as of `HttpSession`), interval_ns,
+        ring_bytes (a power of two). The frame `capture` of a tick has pcapng in its column `blocks`.
         """
+
+    def add_process(self, pid: int) -> None:
+        """Look for interfaces in the network namespace of `pid`, too."""
 
 class Trial:
     """What this kernel did with a tracer's programs: each was loaded and attached for a moment."""

@@ -17,7 +17,7 @@ where
     item(dict, key)?.extract()
 }
 
-fn item<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn item<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyAny>> {
     dict.get_item(key)?
         .ok_or_else(|| PyKeyError::new_err(key.to_owned()))
 }
@@ -90,7 +90,7 @@ fn decode_settings(dict: &Bound<'_, PyDict>) -> PyResult<DecodeSettings> {
     })
 }
 
-fn privacy_settings(dict: &Bound<'_, PyDict>) -> PyResult<PrivacySettings> {
+pub(crate) fn privacy_settings(dict: &Bound<'_, PyDict>) -> PyResult<PrivacySettings> {
     Ok(PrivacySettings {
         enable_pii_filtering: get(dict, "enable_pii_filtering")?,
         mask_sensitive_headers: get(dict, "mask_sensitive_headers")?,

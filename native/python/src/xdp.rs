@@ -11,7 +11,7 @@ use universal_tracer_core::xdp::settings::{Mode, XdpSettings};
 
 use crate::errors::to_python;
 use crate::session::{Tick, frames};
-use crate::settings::get;
+use crate::settings::{get, item, privacy_settings};
 
 /// One run of the packet tracer.
 #[pyclass(frozen, module = "universal_tracer._native")]
@@ -59,6 +59,8 @@ impl XdpSession {
             ("flow", tick.collected.flow),
             ("interface", tick.collected.interface),
             ("network", tick.collected.network),
+            ("packet", tick.packets.events),
+            ("capture", tick.packets.capture),
         ];
         Ok(Tick {
             frames: frames(py, batches)?,
@@ -112,6 +114,7 @@ pub(crate) fn xdp_settings(dict: &Bound<'_, PyDict>) -> PyResult<XdpSettings> {
         track_flows: get(dict, "track_flows")?,
         packet_events: get(dict, "packet_events")?,
         capture_bytes: get(dict, "capture_bytes")?,
+        privacy: privacy_settings(item(dict, "privacy")?.cast::<PyDict>()?)?,
         interval: nanoseconds("interval_ns")?,
         ring_bytes: get(dict, "ring_bytes")?,
     })

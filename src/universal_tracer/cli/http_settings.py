@@ -20,7 +20,7 @@ _OBJECT: Final = "objects/http_tracer.o"
 
 def http_settings(config: Config, targets: Targets) -> dict[str, object]:
     """What `sources.live.open_http` takes."""
-    http, privacy = config.http_tracer, config.privacy
+    http = config.http_tracer
     return {
         "object_path": str(files("universal_tracer").joinpath(_OBJECT)),
         "self_pid": os.getpid(),
@@ -35,10 +35,16 @@ def http_settings(config: Config, targets: Targets) -> dict[str, object]:
         "correlation_timeout_ns": http.correlation_timeout.nanoseconds,
         "correlation_table_size": http.correlation_table_size,
         "ring_bytes": _RING_BYTES,
-        "privacy": {
-            "enable_pii_filtering": privacy.enable_pii_filtering,
-            "mask_sensitive_headers": privacy.mask_sensitive_headers,
-            "exclude_patterns": list(privacy.exclude_patterns),
-            "max_payload_capture": privacy.max_payload_capture,
-        },
+        "privacy": privacy_settings(config),
+    }
+
+
+def privacy_settings(config: Config) -> dict[str, object]:
+    """What every tracer's core masks."""
+    privacy = config.privacy
+    return {
+        "enable_pii_filtering": privacy.enable_pii_filtering,
+        "mask_sensitive_headers": privacy.mask_sensitive_headers,
+        "exclude_patterns": list(privacy.exclude_patterns),
+        "max_payload_capture": privacy.max_payload_capture,
     }

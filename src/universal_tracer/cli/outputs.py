@@ -11,7 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.signals import blocked_in_new_threads
-from universal_tracer.cli.tracers import COMMON_EVENTS, SUMMARY, available_events
+from universal_tracer.cli.tracers import COMMON_EVENTS, ON_REQUEST, SUMMARY, available_events
 from universal_tracer.config.outputs import PACKETS, STACK_FORMATS
 from universal_tracer.config.rules import output_targets
 from universal_tracer.config.suggest import did_you_mean
@@ -41,7 +41,7 @@ def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, .
     available = available_events(tuple(tracer.name for tracer in tracers))
     named = settings.config.output.events
     if named is None:
-        return available
+        return tuple(event for event in available if event not in ON_REQUEST)
     impossible = [event for event in named if event not in available]
     if impossible:
         possible = [event for event in named if event in available] or available

@@ -44,7 +44,7 @@ TRACERS: Final[dict[str, Tracer]] = {
     "xdp": Tracer(
         name="xdp",
         sees="packets",
-        events=("flow", "interface"),
+        events=("packet", "flow", "interface"),
         rate_key="xdp_tracer.sampling_rate",
         directory_files=(("xdp-events.json", "json"),),
         opener="universal_tracer.sources.live:open_xdp",
@@ -65,6 +65,8 @@ TRACERS: Final[dict[str, Tracer]] = {
 
 # Event types that every run can produce, whatever the tracer.
 COMMON_EVENTS: Final = ("loss",)
+# Types that a run produces only when they are named.
+ON_REQUEST: Final = ("packet",)
 # What `--metrics-only` tells instead of all others.
 SUMMARY: Final = "summary"
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from universal_tracer.cli.http_settings import privacy_settings
+from universal_tracer.config.outputs import PACKETS
+from universal_tracer.config.rules import output_targets
+
 if TYPE_CHECKING:
     from universal_tracer.cli.targets import Targets
     from universal_tracer.config.tree import Config
@@ -29,8 +33,13 @@ def xdp_settings(config: Config, targets: Targets) -> dict[str, object]:
         "filter": xdp.filter,
         "detect_payload": xdp.enable_http_detection,
         "track_flows": xdp.enable_flow_tracking,
-        "packet_events": False,
-        "capture_bytes": 0,
+        "packet_events": "packet" in (config.output.events or ()),
+        "capture_bytes": xdp.max_packet_size if _captures(config) else 0,
+        "privacy": privacy_settings(config),
         "interval_ns": config.output.interval.nanoseconds,
         "ring_bytes": _RING_BYTES,
     }
+
+
+def _captures(config: Config) -> bool:
+    return any(target.format == PACKETS for target in output_targets(config))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from universal_tracer.model.columns import Array, Column, EventType, Object, Scalar
 from universal_tracer.model.common import COMMON_COLUMNS, CONTAINER
-from universal_tracer.model.network_events import FLOW, INTERFACE
+from universal_tracer.model.network_events import FLOW, INTERFACE, PACKET
 from universal_tracer.model.profile import PROFILE
 
 if TYPE_CHECKING:
@@ -218,6 +218,6 @@ SUMMARY = EventType(
 )
 
 EVENT_TYPES: Mapping[str, EventType] = MappingProxyType(
-    {event.name: event for event in (HTTP, CONNECTION, FLOW, INTERFACE, PROFILE, LOSS, SUMMARY)}
+    {event.name: event for event in (HTTP, CONNECTION, PACKET, FLOW, INTERFACE, PROFILE, LOSS, SUMMARY)}
 )
 """Every event type by its name, in the order of the documentation."""

@@ -1,4 +1,4 @@
-"""The event types of the packet tracer: flows, interfaces.
+"""The event types of the packet tracer: packets, flows, interfaces.
 
 Imported by `events`, whose common columns come first in each.
 """
@@ -80,6 +80,51 @@ _BYTES = Column(
 _INTERFACE = Column("interface", Scalar.TEXT, "the network interface's name", always=True)
 _DIRECTION = Column(
     "direction", Scalar.TEXT, "`ingress` (received by the interface) or `egress` (sent by it)", always=True
+)
+
+_HTTP_SEEN = Object(
+    (
+        Column("kind", Scalar.TEXT, "`request`, `response`, or `grpc` for either one of a call", always=True),
+        Column("method", Scalar.TEXT, "of a request"),
+        Column("path", Scalar.TEXT, "of a request, without the query; null where it is not in the packet"),
+        Column("status", Scalar.UINT16, "of a response"),
+    )
+)
+
+_TLS_SEEN = Object(
+    (
+        Column("sni", Scalar.TEXT, "the server's name that the client asks for"),
+        Column("alpn", Array(Scalar.TEXT), "protocols that the client offers"),
+    )
+)
+
+_DNS_SEEN = Object(
+    (
+        Column("name", Scalar.TEXT, "the name that is asked for", always=True),
+        Column("type", Scalar.TEXT, "`A`, `AAAA`, …", always=True),
+        Column("latency_ms", Scalar.FLOAT64, "in an answer: since its question", unit="ms"),
+    )
+)
+
+PACKET = EventType(
+    "packet",
+    "One packet, or a buffer of several segments where the kernel handed that over; at most 10,000 a second.",
+    (
+        *COMMON_COLUMNS,
+        _INTERFACE,
+        _DIRECTION,
+        Column("protocol", Scalar.UINT16, "IP protocol number: TCP is 6; null where not IP"),
+        Column("flow", FLOW_KEY, "who sends to whom; null where not IP"),
+        Column("length", Scalar.UINT64, "the frame on the wire, without checksum", unit="bytes", always=True),
+        Column(
+            "tcp_flags",
+            Array(Scalar.TEXT),
+            "`syn`, `ack`, `fin`, `rst`, `psh`, `urg`, `ece`, `cwr`; null where not TCP",
+        ),
+        Column("http", _HTTP_SEEN, "the head that the packet begins with; HTTP/1, HTTP/2 and gRPC"),
+        Column("tls", _TLS_SEEN, "the `ClientHello` that the packet begins with"),
+        Column("dns", _DNS_SEEN, "the question of a DNS message"),
+    ),
 )
 
 FLOW = EventType(

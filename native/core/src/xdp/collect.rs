@@ -34,6 +34,8 @@ pub struct Collected {
     pub losses: Vec<(&'static str, u64)>,
     /// What the user has to know: one line each.
     pub notes: Vec<String>,
+    /// (interface's number, packets that found the ring full)
+    pub packets_lost: Vec<(u16, u64)>,
 }
 
 /// An interface that is, or was, traced.
@@ -65,6 +67,7 @@ pub(crate) struct Collector {
     interface: InterfaceColumns,
     losses: BTreeMap<&'static str, u64>,
     notes: Vec<String>,
+    packets_lost: Vec<(u16, u64)>,
 }
 
 impl Collector {
@@ -91,6 +94,7 @@ impl Collector {
             interface: InterfaceColumns::new(),
             losses: BTreeMap::new(),
             notes: Vec::new(),
+            packets_lost: Vec::new(),
         }
     }
 
@@ -222,6 +226,9 @@ impl Collector {
                 self.sampling,
             );
         }
+        if lost[0] > 0 {
+            self.packets_lost.push((number, lost[0]));
+        }
         self.lose("ring_full", lost[0]);
         self.lose("packet_events", lost[1]);
     }
@@ -258,6 +265,7 @@ impl Collector {
             network: self.network(),
             losses: std::mem::take(&mut self.losses).into_iter().collect(),
             notes: std::mem::take(&mut self.notes),
+            packets_lost: std::mem::take(&mut self.packets_lost),
         }
     }
 

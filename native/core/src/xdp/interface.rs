@@ -25,6 +25,7 @@ pub(crate) struct InterfaceFacts {
     pub(crate) mtu: u32,
     /// Frames begin with an Ethernet header.
     pub(crate) has_link_header: bool,
+    pub(crate) mac: Option<[u8; 6]>,
 }
 
 /// The kernel's own counts of an interface.
@@ -65,6 +66,7 @@ impl InterfaceTarget {
                 driver: driver(&socket, &self.name),
                 mtu: mtu(&socket, &self.name).unwrap_or(ONE_BUFFER_MTU),
                 has_link_header: has_link_header(&socket, &self.name),
+                mac: mac(&socket, &self.name),
             })
         })
     }
@@ -160,6 +162,17 @@ fn has_link_header(socket: &OwnedFd, name: &str) -> bool {
     }
     // SAFETY: the kernel has filled this member.
     KINDS_WITH_ETHERNET.contains(unsafe { &request.ifr_ifru.ifru_hwaddr.sa_family })
+}
+
+fn mac(socket: &OwnedFd, name: &str) -> Option<[u8; 6]> {
+    const SIOCGIFHWADDR: libc::Ioctl = 0x8927;
+    let mut request = request(name);
+    if !ask(socket, SIOCGIFHWADDR, &mut request) {
+        return None;
+    }
+    // SAFETY: the kernel has filled this member.
+    let address = unsafe { request.ifr_ifru.ifru_hwaddr.sa_data };
+    Some(std::array::from_fn(|at| address[at].cast_unsigned()))
 }
 
 /// The driver's name, empty where it tells none.

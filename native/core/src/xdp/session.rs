@@ -18,6 +18,7 @@ use super::flows::FlowTracker;
 use super::interface::{InterfaceFacts, InterfaceTarget};
 use super::ledger::Ledgers;
 use super::load::{self, Loader};
+use super::packets::{self, PacketReader, SharedPackets, TakenPackets};
 use super::records::{self, KernelSettings};
 use super::scope::Scopes;
 use super::settings::{MAX_INTERFACES, Mode, XdpSettings};
@@ -30,6 +31,7 @@ use crate::layout;
 /// What came since the last tick.
 pub struct Tick {
     pub collected: Collected,
+    pub packets: TakenPackets,
     /// (what, count since the start).
     pub hits: Vec<(&'static str, u64)>,
     /// Everything that ended before this Unix time is in this or an earlier tick.
@@ -55,6 +57,8 @@ pub struct XdpSession {
     running: Option<Running>,
     /// Columns stay readable after the programs are gone.
     shared: Option<Arc<Shared>>,
+    /// Where packets are wanted.
+    packets: Option<Arc<SharedPackets>>,
 }
 
 /// Everything that keeps programs in the kernel.
@@ -63,6 +67,7 @@ struct Running {
     constants: KernelSettings,
     attached: Vec<Attached>,
     thread: Option<JoinHandle<Result<()>>>,
+    ring_thread: Option<JoinHandle<Result<()>>>,
 }
 
 /// The programs of one interface; dropping it detaches them.
@@ -97,6 +102,7 @@ impl XdpSession {
             hooks: Vec::new(),
             running: None,
             shared: None,
+            packets: None,
         };
         session.choose_hooks()?;
         Ok(session)
@@ -159,7 +165,11 @@ impl XdpSession {
             constants,
             attached: Vec::new(),
             thread: None,
+            ring_thread: None,
         });
+        if self.settings.wants_packets() {
+            self.packets = Some(SharedPackets::new(PacketReader::new(&self.settings)));
+        }
         let targets = self.targets.clone();
         let attached = targets
             .iter()
@@ -215,6 +225,9 @@ impl XdpSession {
         let number = running.free_number(&target.name)?;
         let egress = self.settings.egress;
         shared.lock().begin(number, &skips(self.settings.sampling));
+        if let Some(packets) = &self.packets {
+            packets.lock().add(number, target, facts);
+        }
         let attached = running.attach(number, target, facts, ingress, egress)?;
         running.attached.push(attached);
         let modes = [Some(ingress.name()), egress.then_some("tc")];
@@ -231,15 +244,18 @@ impl XdpSession {
         let thread = std::thread::Builder::new()
             .name("ut-packets".to_owned())
             .spawn(move || collect::run(&for_thread, interval))
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Failed,
-                    "cannot start a thread",
-                    error,
-                    "raise the limit of tasks",
-                )
-            })?;
+            .map_err(|error| no_thread(&error))?;
         running.thread = Some(thread);
+        if let Some(packets) = &self.packets {
+            let for_thread = Arc::clone(packets);
+            let ring = copy(running.loader.map("packets")?)?;
+            let name = "ut-ring".to_owned();
+            let thread = std::thread::Builder::new().name(name);
+            let thread = thread
+                .spawn(move || packets::run(&for_thread, &ring))
+                .map_err(|error| no_thread(&error))?;
+            running.ring_thread = Some(thread);
+        }
         Ok(())
     }
 
@@ -251,12 +267,36 @@ impl XdpSession {
         }
         let shared = self.shared.as_ref().ok_or_else(not_attached)?;
         let mut collector = shared.lock();
+        let mut collected = collector.take();
+        let hits = collector.hits().to_vec();
+        drop(collector);
+        let packets = self.take_packets(&mut collected);
         Ok(Tick {
-            collected: collector.take(),
-            hits: collector.hits().to_vec(),
+            collected,
+            packets,
+            hits,
             complete_until_ns: clock::monotonic_ns().cast_signed()
                 + clock::unix_minus_monotonic_ns(),
         })
+    }
+
+    fn take_packets(&self, collected: &mut Collected) -> TakenPackets {
+        let Some(packets) = &self.packets else {
+            return TakenPackets::default();
+        };
+        for &(number, count) in &collected.packets_lost {
+            packets.lock().lost(number, count);
+        }
+        let taken = packets.take(self.running.is_none());
+        for (place, count) in [
+            ("packet_events", taken.capped),
+            ("capture", taken.uncaptured),
+        ] {
+            if count > 0 {
+                collected.losses.push((place, count));
+            }
+        }
+        taken
     }
 
     /// Detaches and reads everything for the last time; one more [`XdpSession::tick`] returns it.
@@ -268,17 +308,13 @@ impl XdpSession {
         let thread = running.thread.map(JoinHandle::join);
         drop(running.attached);
         wait_for_programs();
-        shared.lock().finish()?;
-        match thread {
-            Some(Err(_)) => Err(Error::new(
-                ErrorKind::Failed,
-                "the packets' reader stopped unexpectedly",
-                "a bug",
-                "run again with -v and report it",
-            )),
-            Some(Ok(result)) => result,
-            None => Ok(()),
+        if let Some(packets) = &self.packets {
+            packets.request_stop();
         }
+        let ring_thread = running.ring_thread.map(JoinHandle::join);
+        shared.lock().finish()?;
+        ended_well(thread)?;
+        ended_well(ring_thread)
     }
 }
 
@@ -368,4 +404,24 @@ fn nothing_to_trace() -> Error {
         "there is no default route, so no interface is the obvious one",
         "name one: --interface IFACE (ip -brief link lists them)",
     )
+}
+
+fn no_thread(error: &std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::Failed,
+        "cannot start a thread",
+        error,
+        "raise the limit of tasks",
+    )
+}
+
+fn ended_well(thread: Option<std::thread::Result<Result<()>>>) -> Result<()> {
+    thread.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorKind::Failed,
+            "the packets' reader stopped unexpectedly",
+            "a bug",
+            "run again with -v and report it",
+        ))
+    })
 }

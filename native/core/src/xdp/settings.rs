@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::records::KernelSettings;
+use crate::decode::PrivacySettings;
 
 /// How XDP attaches.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,6 +53,8 @@ pub struct XdpSettings {
     pub packet_events: bool,
     /// Bytes of each packet for a capture; 0: none is wanted.
     pub capture_bytes: u32,
+    /// What is masked in paths.
+    pub privacy: PrivacySettings,
     /// Between two `interface` events.
     pub interval: Duration,
     /// Size of the ring in bytes, a power of two.
