@@ -11,6 +11,7 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
+#include "compat.h"
 #include "xdp_records.h"
 
 /* Limits */
@@ -52,6 +53,7 @@ static __always_inline __u64 mix(__u64 hash, __u64 word)
 #include "xdp_tunnel.h"
 #include "xdp_table.h"
 #include "xdp_tcp.h"
+#include "xdp_owner.h"
 #include "xdp_payload.h"
 #include "xdp_emit.h"
 #include "xdp_filter.h"
@@ -296,6 +298,8 @@ static __always_inline void handle_parsed(void *ctx, bool is_xdp, struct packet 
 		entry = count_flow(ctx, is_xdp, packet, direction, jiffies, bytes);
 	if (entry) {
 		ledger->flows++;
+		if (direction == EGRESS && !entry->pid && is_sent_by_its_owner(ctx, packet))
+			find_owner(entry);
 	} else {
 		ledger->other++;
 		count_traffic(&ledger->unflowed, packet->segments, bytes);
@@ -305,7 +309,7 @@ static __always_inline void handle_parsed(void *ctx, bool is_xdp, struct packet 
 	if (settings.detect_payload && packet->key.protocol == IP_UDP && is_dns(packet))
 		packet->kind = PACKET_DNS;
 	if (wants_packets())
-		emit_packet(ctx, is_xdp, packet, ledger, entry ? entry->pid : 0, jiffies, 0);
+		emit_packet(ctx, is_xdp, packet, ledger, entry && entry->pid != NOBODY ? entry->pid : 0, jiffies, 0);
 }
 
 static __always_inline void handle_xdp(struct xdp_md *ctx)

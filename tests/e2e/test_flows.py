@@ -99,6 +99,8 @@ def test_a_connection_is_two_flows_of_one_conversation(hosts: tuple[Host, Host],
     assert (sent["state"], received["state"]) == ("fin", "fin")
     assert (sent["flow"]["source"], sent["flow"]["destination"]) == (near.address, far.address)
     for event in (sent, received):
+        assert event["comm"].startswith("python")
+        assert event["pid"] > 0
         assert event["protocol"] == event["flow"]["protocol"] == socket.IPPROTO_TCP
         assert {"syn", "ack", "fin", "psh"} <= set(event["tcp_flags"])
         assert event["rtt_us"] > 0
@@ -106,6 +108,17 @@ def test_a_connection_is_two_flows_of_one_conversation(hosts: tuple[Host, Host],
         assert event["retransmits"] == event["zero_window"] == 0
     check_ledgers(run)
     assert {event["mode"] for event in run.of_type("interface")} == {mode, "tc"}
+
+
+def test_a_flow_that_others_begin_is_nobodys(hosts: tuple[Host, Host]) -> None:
+    """Who owns the listening socket is not told: no guess."""
+    near, far = hosts
+    with echo_server(near) as port, traced(near) as tracer:
+        far.run(sys.executable, "-c", CLIENT, near.address, port, "a")
+        tracer.wait_for(lambda event: event["type"] == "flow" and event["flow"]["source_port"] == port)
+        run = tracer.stop()
+    (answer,) = flows(run, source_port=port)
+    assert (answer["pid"], answer["comm"]) == (None, None)
 
 
 def test_what_finds_no_room_is_counted_and_balances(hosts: tuple[Host, Host]) -> None:

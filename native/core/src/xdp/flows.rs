@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::clock::TickClock;
+use super::owners::Owners;
 use super::records::{
     EGRESS, FIN_ANSWERED, FlowEntry, FlowKey, INGRESS, InnerFlow, VLAN_TAGGED, tcp_flag,
 };
@@ -84,12 +85,19 @@ pub(crate) struct FlowTracker {
     sampling: u32,
     /// When an entry is told in between, by slot; 0: it was never seen.
     reports_ns: Vec<i64>,
+    owners: Owners,
     /// What a text column needs, kept to save allocations.
     text: FlowText,
 }
 
 impl FlowTracker {
-    pub(crate) fn new(table: FlowTable, timeout: Duration, capacity: u32, sampling: u32) -> Self {
+    pub(crate) fn new(
+        table: FlowTable,
+        owners: Owners,
+        timeout: Duration,
+        capacity: u32,
+        sampling: u32,
+    ) -> Self {
         let slots = table.slots();
         Self {
             table,
@@ -97,6 +105,7 @@ impl FlowTracker {
             capacity: capacity.into(),
             sampling,
             reports_ns: vec![0; slots],
+            owners,
             text: FlowText::default(),
         }
     }
@@ -199,6 +208,7 @@ impl FlowTracker {
         columns: &mut FlowColumns,
     ) {
         let interface = names(entry.key.interface);
+        let owner = self.owners.find(entry.pid);
         for direction in [INGRESS, EGRESS] {
             if entry.half[direction].buffers > 0 {
                 self.text.set(&entry.key, &entry.inner, direction);
@@ -211,7 +221,11 @@ impl FlowTracker {
                     self.sampling,
                     &self.text,
                 );
-                columns.push(&row);
+                columns.push(&FlowRow {
+                    pid: owner.map(|(pid, _)| pid),
+                    comm: owner.and_then(|(_, comm)| comm),
+                    ..row
+                });
             }
         }
     }

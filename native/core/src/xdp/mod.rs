@@ -16,6 +16,7 @@ pub mod interface;
 mod ledger;
 mod load;
 pub mod namespace;
+mod owners;
 mod packets;
 pub mod payload;
 pub mod records;

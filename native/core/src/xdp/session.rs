@@ -18,6 +18,7 @@ use super::flows::FlowTracker;
 use super::interface::{InterfaceFacts, InterfaceTarget};
 use super::ledger::Ledgers;
 use super::load::{self, Loader};
+use super::owners::Owners;
 use super::packets::{self, PacketReader, SharedPackets, TakenPackets};
 use super::records::{self, KernelSettings};
 use super::scope::Scopes;
@@ -149,6 +150,7 @@ impl XdpSession {
         let collector = Collector::new(
             FlowTracker::new(
                 table,
+                Owners::new(copy(loader.map("owners")?)?),
                 settings.flow_timeout,
                 settings.flow_table_size,
                 settings.sampling,
