@@ -115,7 +115,7 @@ PACKET = EventType(
         _DIRECTION,
         Column("protocol", Scalar.UINT16, "IP protocol number: TCP is 6; null where not IP"),
         Column("flow", FLOW_KEY, "who sends to whom; null where not IP"),
-        Column("length", Scalar.UINT64, "the frame on the wire, without checksum", unit="bytes", always=True),
+        Column("length", Scalar.UINT64, "bytes of the frame on the wire, without checksum", always=True),
         Column(
             "tcp_flags",
             Array(Scalar.TEXT),
