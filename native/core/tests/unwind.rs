@@ -84,7 +84,11 @@ fn compare(path: &Path) -> Option<(usize, usize)> {
     let data = std::fs::read(path).ok()?;
     let base = layout(&data[..])?.base;
     let rows: Vec<Row> = compile(&data[..], base)?;
-    let told = tell(path)?;
+    // functions that the linker left out keep a description, of an address below all code
+    let told: Vec<_> = tell(path)?
+        .into_iter()
+        .filter(|line| line.pc >= base)
+        .collect();
     let mut not_followed = 0;
     for line in &told {
         let pc = u32::try_from(line.pc - base).ok()?;
