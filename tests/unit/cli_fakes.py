@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import universal_tracer.cli.run as run_module
+import universal_tracer.sources
 from universal_tracer.cli.app import main
 from universal_tracer.cli.tracers import TRACERS
 from universal_tracer.model.errors import KernelError
@@ -118,9 +119,7 @@ def pretend(scenario: dict[str, Any]) -> None:
         TRACERS["stack"] = replace(http, name="stack", sees="stacks", opener=f"{live.__name__}:open_stack")
     trial = types.ModuleType("universal_tracer.sources.trial")
     trial.try_http = lambda settings: tried(scenario)  # type: ignore[attr-defined]
-    sources = types.ModuleType("universal_tracer.sources")
-    sources.live = live  # type: ignore[attr-defined]
-    sys.modules["universal_tracer.sources"] = sources
+    universal_tracer.sources.live = live  # type: ignore[assignment]
     sys.modules["universal_tracer.sources.live"] = live
     sys.modules["universal_tracer.sources.trial"] = trial
     if not scenario.get("privilege"):
