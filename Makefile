@@ -43,9 +43,10 @@ MANIFEST := --quiet --locked --manifest-path native/Cargo.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYO3_PYTHON ?= $(shell scripts/find-python 2>/dev/null)
 
-BPF_FLAGS := -g -O2 -std=gnu11 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
+# $(call bpf_flags,ARCHITECTURE)
+bpf_flags = -g -O2 -std=gnu11 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(1) \
 	-Wall -Wextra -Werror -Wno-unused-parameter \
-	-ffile-prefix-map=$(CURDIR)=. -Ibpf/include -Ibpf/vmlinux/$(ARCH) -isystem build/include
+	-ffile-prefix-map=$(CURDIR)=. -Ibpf/include -Ibpf/vmlinux/$(1) -isystem build/include
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -75,7 +76,7 @@ demo: build ## trace a small system on loopback for some seconds and show its re
 	scripts/demo
 
 ##@ Develop
-.PHONY: test test-unit test-kernel test-e2e test-vm lint lint-python lint-native lint-scripts fmt bench
+.PHONY: test test-unit test-kernel test-e2e test-vm lint lint-python lint-native lint-bpf lint-scripts fmt bench
 
 test: lint test-native ## everything: lints, Rust tests, Python tests (root, for the kernel's part)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
@@ -96,7 +97,7 @@ test-vm: setup ## other kernels under QEMU: what is marked vm (VM_ARGS='--kernel
 	scripts/install-packages vm
 	PYTHONPATH=tests $(BIN)/python -m vm.matrix $(VM_ARGS)
 
-lint: lint-python lint-native lint-scripts ## all checks that run nothing: ruff, mypy, imports, clippy, rustfmt, shellcheck
+lint: lint-python lint-native lint-bpf lint-scripts ## all checks that run nothing: ruff, mypy, imports, clippy, rustfmt, clang, shellcheck
 
 lint-python: setup
 	$(BIN)/ruff check --quiet
@@ -107,6 +108,13 @@ lint-python: setup
 lint-native: setup
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
 	scripts/in-target $(CARGO) clippy $(MANIFEST) --workspace --all-targets -- -D warnings
+
+# The kernel programs, for the architecture that is not built here, too.
+lint-bpf: packages $(STAMPS)/libbpf-headers
+	for program in $(wildcard bpf/*.bpf.c); do \
+	    clang $(call bpf_flags,x86) -fsyntax-only "$$program"; \
+	    clang $(call bpf_flags,arm64) -fsyntax-only "$$program"; \
+	done
 
 lint-scripts: packages
 	shellcheck .ci/run $$(grep -lE '^#!.*\bbash$$' scripts/*)
@@ -170,7 +178,7 @@ $(STAMPS)/libbpf-headers: native/Cargo.lock scripts/libbpf-headers | packages ru
 
 build/%.o: bpf/%.bpf.c $(BPF_HEADERS) $(STAMPS)/libbpf-headers $(STAMPS)/arch-$(ARCH)
 	echo "compiling $<"
-	clang $(BPF_FLAGS) -c $< -o $@
+	clang $(call bpf_flags,$(ARCH)) -c $< -o $@
 	llvm-strip -g $@
 	ln -sf $@ $*.o
 	mkdir -p $(OBJECTS)

@@ -319,10 +319,12 @@ static __always_inline bool find_cfa(const struct user_registers *registers, con
 
 static __always_inline bool restore(struct user_registers *registers, const struct unwind_rule *rule, __u64 cfa)
 {
-	__u64 near[NEAR_WORDS], pc, fp = registers->fp;
+	__u64 pc, fp = registers->fp;
 	__s32 fp_offset = rule->fp_offset;
 
 #if defined(__TARGET_ARCH_x86)
+	__u64 near[NEAR_WORDS];
+
 	if (rule->fp == FP_AT_CFA && fp_offset == -16) {
 		if (!read_stack(near, 16, cfa - 16))
 			return false;
