@@ -77,8 +77,8 @@ class HttpSession(FilteredSession):
 
         Keys: object_path, self_pid, filter (bool), pids, cgroups [(hierarchy, id)], names,
         local_addresses (as `set_local_addresses` takes them; None: any), net_namespace (its inode),
-        max_payload_size (bytes), sampling_rate (0..1), ring_bytes (a power of two), correlation_timeout_ns,
-        correlation_table_size,
+        max_payload_size (bytes), sampling_rate (0..1), ring_bytes (a power of two),
+        cpu_percent (of one processor, or None), correlation_timeout_ns, correlation_table_size,
         privacy {enable_pii_filtering, mask_sensitive_headers, exclude_patterns, max_payload_capture}.
         """
 

@@ -57,6 +57,7 @@ def settings_for(*pids: int, **other: Any) -> dict[str, Any]:
         "correlation_timeout_ns": 30 * SECOND_NS,
         "correlation_table_size": 8192,
         "ring_bytes": 8 << 20,
+        "cpu_percent": None,
         "privacy": {
             "enable_pii_filtering": True,
             "mask_sensitive_headers": True,
@@ -211,6 +212,17 @@ def test_events_come_within_a_tick_or_two(ends: tuple[Peer, Peer]) -> None:
         assert seen.hits["requests"] >= 2
         assert seen.complete_until_ns <= time.time_ns()
         connection.close()
+
+
+def test_what_a_bound_of_processor_time_leaves_out_is_counted(ends: tuple[Peer, Peer]) -> None:
+    client, server = ends
+    count = PRIME * 7
+    with session_on(server.pid, ring_bytes=SMALLEST_RING_BYTES * 4, cpu_percent=1.0) as (session, seen):
+        connection = connect(client, server)
+        many(connection, count)
+        seen.add(session.tick(TICK_MS))
+        connection.close()
+    assert len(seen.http) + seen.lost_requests == count
 
 
 @pytest.mark.parametrize("work", [many, in_turn])

@@ -167,13 +167,13 @@ def test_a_configuration_that_asks_for_too_much_is_refused(
     monkeypatch.delenv("UT_RUN__TRACERS")
     file = tmp_path / "c.yaml"
     file.write_text(
-        "export:\n  otlp_endpoint: http://h:1\nlimits: {cpu_percent: 5}\nrun: {tracers: [http]}\n"
+        "export:\n  otlp_endpoint: http://h:1\nstack_tracer: {mode: mixed}\nrun: {tracers: [http]}\n"
         "http_tracer: {protocols: [https]}\n"
     )
     assert run_command_line(["--config", str(file)]) == 2
     assert three_lines(capsys)[1:] == [
         f"{file}:2: export.otlp_endpoint: this version cannot do that yet",
-        f"{file}:3: limits.cpu_percent: this version cannot do that yet",
+        f"{file}:3: stack_tracer.mode: this version cannot do that yet",
         f"{file}:5: http_tracer.protocols: this version looks for http only",
         "leave these keys out",
     ]

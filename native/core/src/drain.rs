@@ -1,8 +1,8 @@
 //! The thread that empties the ring: timed, with an early wake-up when the ring fills.
 //!
 //! The kernel wakes it only past half of the ring; otherwise it looks every
-//! `ring::DRAIN_INTERVAL`. When columns pile up because nobody takes them, or when the tracer has had
-//! its share of a busy machine, it stops reading: the ring fills, and the kernel leaves whole
+//! `ring::DRAIN_INTERVAL`. When columns pile up because nobody takes them, or when the tracer has used
+//! the processor time that it was given, it stops reading: the ring fills, and the kernel leaves whole
 //! requests out and counts them.
 
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use libbpf_rs::{MapHandle, RingBuffer};
 
 use crate::advice::AdviceTable;
-use crate::budget::{self, Budget, Reading};
+use crate::budget::{Budget, Reading};
 use crate::clock;
 use crate::decode::{Decoded, HttpDecoder};
 use crate::error::Result;
@@ -22,8 +22,6 @@ use crate::ring::{DRAIN_INTERVAL, open_ring, wait_for_records};
 
 /// Records taken from the ring before the columns' size is looked at again.
 const RECORDS_AT_ONCE: usize = 2048;
-/// So often at most before what that has cost is looked at.
-const TURNS: usize = 8;
 /// Events held for a reader that is slow.
 const MAX_PENDING_EVENTS: usize = 8 * 1024;
 /// Events that make [`Shared::wait`] return before its time.
@@ -103,18 +101,27 @@ impl Shared {
 }
 
 /// Runs until [`Shared::request_stop`], then empties the ring for the last time.
-pub(crate) fn run(shared: &Arc<Shared>, ring: &MapHandle, mut advices: AdviceTable) -> Result<()> {
+///
+/// `cpu_percent` bounds the processor time of the whole tracer, in percent of one processor.
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    ring: &MapHandle,
+    mut advices: AdviceTable,
+    cpu_percent: Option<f64>,
+) -> Result<()> {
     let buffer = Rc::new(RefCell::new(Batch::default()));
     let keep = Rc::clone(&buffer);
     let ring = open_ring(ring, move |record| keep.borrow_mut().push(record))?;
-    let mut budget = Budget::new(budget::processors(), Reading::take());
+    let mut budget = cpu_percent.map(|percent| Budget::new(percent, Reading::take()));
+    let limit = Limit {
+        events: MAX_PENDING_EVENTS,
+        turns: if budget.is_some() { 1 } else { usize::MAX },
+    };
     while !shared.must_stop() {
-        let limit = Limit {
-            events: MAX_PENDING_EVENTS,
-            turns: if budget.is_busy() { 1 } else { TURNS },
-        };
         let is_empty = drain(shared, &ring, &buffer, &mut advices, limit);
-        let pause = budget.pause(Reading::take(), budget::machine_idle);
+        let pause = budget
+            .as_mut()
+            .map_or(Duration::ZERO, |budget| budget.pause(Reading::take()));
         if !pause.is_zero() {
             shared.rest(pause, |_| true);
         } else if is_empty {
@@ -135,6 +142,7 @@ pub(crate) fn run(shared: &Arc<Shared>, ring: &MapHandle, mut advices: AdviceTab
 struct Limit {
     /// Events that wait to be taken.
     events: usize,
+    /// Reads of [`RECORDS_AT_ONCE`]: one where what that has cost is looked at.
     turns: usize,
 }
 

@@ -107,9 +107,10 @@ impl HttpSession {
             told: [0; LOSS_PLACES.len()],
         });
         let for_thread = Arc::clone(&shared);
+        let cpu_percent = self.settings.cpu_percent;
         let drain = std::thread::Builder::new()
             .name("ut-drain".to_owned())
-            .spawn(move || drain::run(&for_thread, &ring, advices))
+            .spawn(move || drain::run(&for_thread, &ring, advices, cpu_percent))
             .map_err(|error| {
                 Error::new(
                     ErrorKind::Failed,

@@ -25,6 +25,8 @@ pub struct HttpSettings {
     pub sampling_rate: f64,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
+    /// Processor time that the tracer may take, in percent of one processor; `None`: what it needs.
+    pub cpu_percent: Option<f64>,
     pub decode: DecodeSettings,
 }
 

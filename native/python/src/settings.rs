@@ -32,6 +32,7 @@ pub(crate) fn http_settings(dict: &Bound<'_, PyDict>) -> PyResult<HttpSettings> 
         max_payload_size: get(dict, "max_payload_size")?,
         sampling_rate: get(dict, "sampling_rate")?,
         ring_bytes: get(dict, "ring_bytes")?,
+        cpu_percent: get(dict, "cpu_percent")?,
         decode: decode_settings(dict)?,
     })
 }

@@ -35,6 +35,7 @@ def http_settings(config: Config, targets: Targets) -> dict[str, object]:
         "correlation_timeout_ns": http.correlation_timeout.nanoseconds,
         "correlation_table_size": http.correlation_table_size,
         "ring_bytes": _RING_BYTES,
+        "cpu_percent": config.limits.cpu_percent,
         "privacy": privacy_settings(config),
     }
 

@@ -97,7 +97,6 @@ _ONLY_DEFAULT: Final = (
     "http_tracer.span_header",
     "export.jaeger_endpoint",
     "export.otlp_endpoint",
-    "limits.cpu_percent",
     "stack_tracer.mode",
     "stack_tracer.trace_functions",
     "stack_tracer.trigger",

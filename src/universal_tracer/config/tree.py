@@ -277,7 +277,7 @@ class Limits(Section, frozen=True):
 
     cpu_percent: Annotated[
         _Percent | None,
-        _doc("percent of one CPU; null: what is idle, and where nothing is, 3 percent of the machine"),
+        _doc("percent of one CPU; requests beyond are left out whole and counted; null: no bound"),
     ] = None
     memory: Annotated[ByteSize, _between("resident memory", "64MB", "1TB")] = _size("150MB")
 
