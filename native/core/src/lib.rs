@@ -29,6 +29,7 @@ mod socket_adapter;
 pub mod stack;
 pub mod symbolize;
 mod targets;
+pub mod tracer;
 pub mod trial;
 pub mod unwind;
 mod verifier_log;

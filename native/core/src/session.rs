@@ -21,6 +21,7 @@ use crate::plan::{HttpPlan, PlannedHook, plan_http};
 use crate::records::{Endpoints, Record};
 use crate::settings::{CgroupId, HttpSettings, KernelSettings};
 use crate::targets::Targets;
+use crate::tracer::{self, HookRow, TickBatches};
 
 pub(crate) const CANNOT_LOAD: &str = "cannot load the HTTP tracer into the kernel";
 
@@ -257,4 +258,46 @@ fn not_attached() -> Error {
         "attach() was not called or failed",
         "call attach() first",
     )
+}
+
+impl tracer::Session for HttpSession {
+    fn plan(&self) -> Vec<HookRow> {
+        self.plan.iter().map(HookRow::from).collect()
+    }
+
+    fn attach(&mut self) -> Result<()> {
+        Self::attach(self)
+    }
+
+    fn live_targets(&self) -> Vec<u32> {
+        Self::live_targets(self)
+    }
+
+    fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
+        let tick = Self::tick(self, wait)?;
+        Ok(TickBatches {
+            batches: vec![
+                ("http", tick.decoded.http),
+                ("connection", tick.decoded.connection),
+            ],
+            losses: tick.losses,
+            hits: tick.hits,
+            complete_until_ns: tick.complete_until_ns,
+            notes: Vec::new(),
+        })
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        Self::stop(self)
+    }
+}
+
+impl tracer::FilteredSession for HttpSession {
+    fn add_target(&self, pid: u32) -> Result<()> {
+        Self::add_target(self, pid)
+    }
+
+    fn add_cgroup(&self, group: CgroupId) -> Result<()> {
+        Self::add_cgroup(self, group)
+    }
 }

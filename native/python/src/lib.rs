@@ -8,9 +8,7 @@ mod filter;
 mod json;
 mod session;
 mod settings;
-mod stack_session;
 mod trial;
-mod xdp;
 
 use pyo3::prelude::*;
 use universal_tracer_core::panics;
@@ -31,8 +29,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(json::json_lines, module)?)?;
     module.add_class::<arrow::ArrowBatch>()?;
     module.add_class::<session::HttpSession>()?;
-    module.add_class::<stack_session::StackSession>()?;
+    module.add_class::<session::StackSession>()?;
     module.add_class::<session::Tick>()?;
-    module.add_class::<xdp::XdpSession>()?;
+    module.add_class::<session::XdpSession>()?;
     trial::register(module)
 }

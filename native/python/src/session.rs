@@ -1,95 +1,130 @@
-//! The session and its ticks.
+//! The sessions of the tracers, and what they tell; see `_native.pyi`.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use universal_tracer_core::plan::PlannedHook;
+use universal_tracer_core::error::Result;
 use universal_tracer_core::session;
 use universal_tracer_core::settings::CgroupId;
+use universal_tracer_core::stack;
+use universal_tracer_core::tracer::{FilteredSession, HookRow, Session, TickBatches};
+use universal_tracer_core::xdp;
 
 use crate::arrow::ArrowBatch;
 use crate::errors::to_python;
-use crate::settings::{AddressTuple, http_settings, local_addresses};
+use crate::settings::{AddressTuple, http_settings, local_addresses, stack_settings, xdp_settings};
 
-/// One run of the HTTP tracer; see `_native.pyi`.
-#[pyclass(frozen, module = "universal_tracer._native")]
-pub(crate) struct HttpSession(Mutex<session::HttpSession>);
+/// Runs `work` on a session, without the interpreter's lock.
+fn with<S: Send, T: Send>(
+    py: Python<'_>,
+    session: &Mutex<S>,
+    work: impl FnOnce(&mut S) -> Result<T> + Send,
+) -> PyResult<T> {
+    py.detach(|| work(&mut session.lock().unwrap_or_else(PoisonError::into_inner)))
+        .map_err(to_python)
+}
 
-impl HttpSession {
-    fn lock(&self) -> MutexGuard<'_, session::HttpSession> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// A class around a session of the core: what all of them can do, and `more`.
+macro_rules! session_class {
+    ($(#[$doc:meta])* $name:ident($session:ty), $settings:path, { $($more:tt)* }) => {
+        $(#[$doc])*
+        #[pyclass(frozen, module = "universal_tracer._native")]
+        pub(crate) struct $name(Mutex<$session>);
+
+        #[pymethods]
+        impl $name {
+            #[new]
+            fn new(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+                let settings = $settings(settings)?;
+                let session = py
+                    .detach(|| <$session>::new(settings))
+                    .map_err(to_python)?;
+                Ok(Self(Mutex::new(session)))
+            }
+
+            fn plan(&self, py: Python<'_>) -> PyResult<Vec<PlanRow>> {
+                let hooks = with(py, &self.0, |session| Ok(Session::plan(session)))?;
+                Ok(hooks.into_iter().map(plan_row).collect())
+            }
+
+            fn attach(&self, py: Python<'_>) -> PyResult<()> {
+                with(py, &self.0, Session::attach)
+            }
+
+            fn live_targets(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
+                with(py, &self.0, |session| Ok(Session::live_targets(session)))
+            }
+
+            fn tick(&self, py: Python<'_>, wait_ms: u64) -> PyResult<Tick> {
+                let wait = Duration::from_millis(wait_ms);
+                let tick = with(py, &self.0, |session| Session::tick(session, wait))?;
+                Tick::new(py, tick)
+            }
+
+            fn stop(&self, py: Python<'_>) -> PyResult<()> {
+                with(py, &self.0, Session::stop)
+            }
+
+            fn close(&self, py: Python<'_>) -> PyResult<()> {
+                self.stop(py)
+            }
+
+            $($more)*
+        }
+    };
+}
+
+/// As [`session_class`], for a tracer that traces processes.
+macro_rules! filtered_session_class {
+    ($(#[$doc:meta])* $name:ident($session:ty), $settings:path, { $($more:tt)* }) => {
+        session_class! {
+            $(#[$doc])*
+            $name($session), $settings, {
+                fn add_target(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
+                    with(py, &self.0, |session| FilteredSession::add_target(session, pid))
+                }
+
+                fn add_cgroup(
+                    &self,
+                    py: Python<'_>,
+                    hierarchy: u32,
+                    identifier: u64,
+                ) -> PyResult<()> {
+                    let group = CgroupId { hierarchy, id: identifier };
+                    with(py, &self.0, |session| FilteredSession::add_cgroup(session, group))
+                }
+
+                $($more)*
+            }
+        }
+    };
+}
+
+filtered_session_class! {
+    /// One run of the HTTP tracer.
+    HttpSession(session::HttpSession), http_settings, {
+        fn set_local_addresses(&self, py: Python<'_>, addresses: Vec<AddressTuple>) -> PyResult<()> {
+            let addresses = local_addresses(addresses);
+            with(py, &self.0, |session| session.set_local_addresses(&addresses))
+        }
     }
 }
 
-#[pymethods]
-impl HttpSession {
-    #[new]
-    fn new(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let settings = http_settings(settings)?;
-        let session = py
-            .detach(|| session::HttpSession::new(settings))
-            .map_err(to_python)?;
-        Ok(Self(Mutex::new(session)))
-    }
+filtered_session_class! {
+    /// One run of the stack tracer.
+    StackSession(stack::StackSession), stack_settings, {}
+}
 
-    fn plan(&self) -> Vec<HashMap<&'static str, &'static str>> {
-        plan_rows(self.lock().plan())
-    }
-
-    fn attach(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.lock().attach()).map_err(to_python)
-    }
-
-    fn add_target(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
-        py.detach(|| self.lock().add_target(pid)).map_err(to_python)
-    }
-
-    fn add_cgroup(&self, py: Python<'_>, hierarchy: u32, identifier: u64) -> PyResult<()> {
-        let group = CgroupId {
-            hierarchy,
-            id: identifier,
-        };
-        py.detach(|| self.lock().add_cgroup(group))
-            .map_err(to_python)
-    }
-
-    fn set_local_addresses(&self, py: Python<'_>, addresses: Vec<AddressTuple>) -> PyResult<()> {
-        let addresses = local_addresses(addresses);
-        py.detach(|| self.lock().set_local_addresses(&addresses))
-            .map_err(to_python)
-    }
-
-    fn live_targets(&self, py: Python<'_>) -> Vec<u32> {
-        py.detach(|| self.lock().live_targets())
-    }
-
-    fn tick(&self, py: Python<'_>, wait_ms: u64) -> PyResult<Tick> {
-        let tick = py
-            .detach(|| self.lock().tick(Duration::from_millis(wait_ms)))
-            .map_err(to_python)?;
-        let batches = [
-            ("http", tick.decoded.http),
-            ("connection", tick.decoded.connection),
-        ];
-        Ok(Tick {
-            frames: frames(py, batches)?,
-            losses: tick.losses,
-            hits: tick.hits.into_iter().collect(),
-            complete_until_ns: tick.complete_until_ns,
-            notes: Vec::new(),
-        })
-    }
-
-    fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.lock().stop()).map_err(to_python)
-    }
-
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.stop(py)
+session_class! {
+    /// One run of the packet tracer.
+    XdpSession(xdp::session::XdpSession), xdp_settings, {
+        fn add_process(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
+            with(py, &self.0, |session| session.add_process(pid))
+        }
     }
 }
 
@@ -97,18 +132,30 @@ impl HttpSession {
 #[pyclass(frozen, get_all, module = "universal_tracer._native")]
 pub(crate) struct Tick {
     /// A batch by event type, only where there are rows.
-    pub(crate) frames: HashMap<&'static str, Py<ArrowBatch>>,
-    pub(crate) losses: Vec<(&'static str, u64)>,
-    pub(crate) hits: HashMap<&'static str, u64>,
-    pub(crate) complete_until_ns: i64,
+    frames: HashMap<&'static str, Py<ArrowBatch>>,
+    losses: Vec<(&'static str, u64)>,
+    hits: HashMap<&'static str, u64>,
+    complete_until_ns: i64,
     /// What the user has to know, a line each.
-    pub(crate) notes: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Tick {
+    fn new(py: Python<'_>, tick: TickBatches) -> PyResult<Self> {
+        Ok(Self {
+            frames: frames(py, tick.batches)?,
+            losses: tick.losses,
+            hits: tick.hits.into_iter().collect(),
+            complete_until_ns: tick.complete_until_ns,
+            notes: tick.notes,
+        })
+    }
 }
 
 /// The batches that there are, for Python.
-pub(crate) fn frames(
+fn frames(
     py: Python<'_>,
-    batches: impl IntoIterator<Item = (&'static str, Option<RecordBatch>)>,
+    batches: Vec<(&'static str, Option<RecordBatch>)>,
 ) -> PyResult<HashMap<&'static str, Py<ArrowBatch>>> {
     batches
         .into_iter()
@@ -117,17 +164,15 @@ pub(crate) fn frames(
         .collect()
 }
 
-/// A plan's rows for Python: tracer, hook, adapter, why, cost.
-pub(crate) fn plan_rows(plan: &[PlannedHook]) -> Vec<HashMap<&'static str, &'static str>> {
-    plan.iter()
-        .map(|hook| {
-            HashMap::from([
-                ("tracer", hook.tracer),
-                ("hook", hook.hook),
-                ("adapter", hook.adapter),
-                ("why", hook.why),
-                ("cost", hook.cost),
-            ])
-        })
-        .collect()
+/// A hook for Python: tracer, hook, adapter, why, cost.
+pub(crate) type PlanRow = HashMap<&'static str, String>;
+
+pub(crate) fn plan_row(hook: HookRow) -> PlanRow {
+    HashMap::from([
+        ("tracer", hook.tracer.to_owned()),
+        ("hook", hook.hook),
+        ("adapter", hook.adapter.to_owned()),
+        ("why", hook.why),
+        ("cost", hook.cost.to_owned()),
+    ])
 }

@@ -9,6 +9,7 @@ use universal_tracer_core::decode::{DecodeSettings, PrivacySettings};
 use universal_tracer_core::local_addresses::LocalAddress;
 use universal_tracer_core::settings::{CgroupId, Filter, HttpSettings};
 use universal_tracer_core::stack::StackSettings;
+use universal_tracer_core::xdp::settings::{Mode, XdpSettings};
 
 pub(crate) fn get<T>(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<T>
 where
@@ -64,6 +65,36 @@ pub(crate) fn stack_settings(dict: &Bound<'_, PyDict>) -> PyResult<StackSettings
         max_depth: get(dict, "max_depth")?,
         stacks_held: get(dict, "stacks_held")?,
         interval: Duration::from_nanos(get(dict, "interval_ns")?),
+        ring_bytes: get(dict, "ring_bytes")?,
+    })
+}
+
+pub(crate) fn xdp_settings(dict: &Bound<'_, PyDict>) -> PyResult<XdpSettings> {
+    let mode: Option<String> = get(dict, "mode")?;
+    let nanoseconds = |key| get::<u64>(dict, key).map(Duration::from_nanos);
+    Ok(XdpSettings {
+        object_path: get(dict, "object_path")?,
+        interfaces: get(dict, "interfaces")?,
+        processes: get(dict, "processes")?,
+        waits: get(dict, "waits")?,
+        mode: mode.map(|name| {
+            if name == "native" {
+                Mode::Native
+            } else {
+                Mode::Generic
+            }
+        }),
+        egress: get(dict, "egress")?,
+        flow_table_size: get(dict, "flow_table_size")?,
+        flow_timeout: nanoseconds("flow_timeout_ns")?,
+        sampling: get(dict, "sampling")?,
+        filter: get(dict, "filter")?,
+        detect_payload: get(dict, "detect_payload")?,
+        track_flows: get(dict, "track_flows")?,
+        packet_events: get(dict, "packet_events")?,
+        capture_bytes: get(dict, "capture_bytes")?,
+        privacy: privacy_settings(item(dict, "privacy")?.cast::<PyDict>()?)?,
+        interval: nanoseconds("interval_ns")?,
         ring_bytes: get(dict, "ring_bytes")?,
     })
 }

@@ -1,6 +1,5 @@
 //! Trials of tracers, and what earlier runs left in the kernel; see `_native.pyi`.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
@@ -8,11 +7,10 @@ use pyo3::types::PyDict;
 use universal_tracer_core::{leftovers, stack, trial, xdp};
 
 use crate::errors::to_python;
-use crate::session::plan_rows;
-use crate::settings::{http_settings, stack_settings};
-use crate::xdp::xdp_settings;
+use crate::session::{PlanRow, plan_row};
+use crate::settings::{http_settings, stack_settings, xdp_settings};
 
-type TriedHook = (HashMap<&'static str, &'static str>, Option<Py<PyAny>>);
+type TriedHook = (PlanRow, Option<Py<PyAny>>);
 
 /// What this kernel did with a tracer's programs.
 #[pyclass(frozen, get_all, module = "universal_tracer._native")]
@@ -31,7 +29,7 @@ impl Trial {
             let error = tried
                 .error
                 .map(|error| to_python(error).into_value(py).into_any());
-            (plan_rows(&[tried.hook]).remove(0), error)
+            (plan_row((&tried.hook).into()), error)
         };
         let table = |table: trial::Table| {
             let trial::Table {

@@ -16,7 +16,6 @@ pub mod trial;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
 use libbpf_rs::{Link, MapHandle, Object, OpenObject};
 
 use crate::clock;
@@ -26,6 +25,7 @@ use crate::losses::read_counters;
 use crate::object::{self, CgroupId, map_handle};
 use crate::plan::PlannedHook;
 use crate::targets::Targets;
+use crate::tracer::{self, HookRow, Session, TickBatches};
 use crate::unwind::tables::Tables;
 use drain::{KernelTables, Pace, Shared, Threads};
 use record::Sample;
@@ -37,19 +37,7 @@ const CANNOT_LOAD: &str = "cannot load the stack tracer into the kernel";
 /// The places of `enum loss_place` that this tracer counts in.
 const LOSS_PLACES: [&str; 2] = ["ring_full", "targets"];
 
-/// What came since the last tick.
-pub struct StackTick {
-    /// `profile` events, only where there are some.
-    pub profile: Option<RecordBatch>,
-    /// (place, count), only where something was lost.
-    pub losses: Vec<(&'static str, u64)>,
-    /// (what, count since the start).
-    pub hits: Vec<(&'static str, u64)>,
-    /// Everything that was sampled before this Unix time is in this or an earlier tick.
-    pub complete_until_ns: i64,
-}
-
-/// A session; nothing is loaded before [`StackSession::attach`].
+/// A session; nothing is loaded before [`Session::attach`].
 pub struct StackSession {
     settings: StackSettings,
     plan: Vec<PlannedHook>,
@@ -95,115 +83,6 @@ impl StackSession {
         })
     }
 
-    /// The hooks, those of targets last.
-    pub fn plan(&self) -> &[PlannedHook] {
-        &self.plan
-    }
-
-    /// Loads, adds the targets, attaches every planned hook and starts to drain.
-    ///
-    /// # Errors
-    /// Where the kernel refuses, or a target is gone; nothing stays attached then.
-    pub fn attach(&mut self) -> Result<()> {
-        let object = object::load(open(&self.settings)?, &self.plan, CANNOT_LOAD)?;
-        let targets = Targets::new(map_handle(&object, "targets")?);
-        self.settings.filter.fill(&object)?;
-        let links = self.attach_tracepoints(&object)?;
-        for &pid in &self.settings.filter.pids {
-            targets.add(pid)?;
-        }
-        self.losses = Some(Losses {
-            map: map_handle(&object, "losses")?,
-            told: [0; LOSS_PLACES.len()],
-        });
-        let watched = self.watch_threads(&object, &targets)?;
-        let threads = self.start_threads(&object, &targets)?;
-        let running = self.running.insert(Running {
-            targets,
-            watched,
-            threads,
-            links,
-            object,
-        });
-        let samplers = perf::attach(
-            &running.object,
-            sampler(&self.settings),
-            self.settings.frequency_hz,
-        );
-        match samplers {
-            Ok(samplers) => running.links.extend(samplers),
-            Err(error) => {
-                // the first error is the one to tell
-                let _ = self.stop();
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Samples `pid` and its descendants from now on.
-    ///
-    /// # Errors
-    /// Where there is no such process, or no room for one more.
-    pub fn add_target(&self, pid: u32) -> Result<()> {
-        let running = self.running.as_ref().ok_or_else(not_attached)?;
-        running.targets.add(pid)?;
-        if let Some(watched) = &running.watched {
-            for pid in running.targets.alive() {
-                watched.watch(pid);
-            }
-        }
-        Ok(())
-    }
-
-    /// Samples who is born into the group, or moves there, from now on.
-    ///
-    /// # Errors
-    /// Where there is no room for one more.
-    pub fn add_cgroup(&self, group: CgroupId) -> Result<()> {
-        let running = self.running.as_ref().ok_or_else(not_attached)?;
-        object::add_cgroup(&running.object, group)
-    }
-
-    /// Targets that still run.
-    pub fn live_targets(&self) -> Vec<u32> {
-        self.running
-            .as_ref()
-            .map(|running| running.targets.alive())
-            .unwrap_or_default()
-    }
-
-    /// Waits up to `wait` for what came since the last tick.
-    ///
-    /// # Errors
-    /// Where the kernel's counters cannot be read.
-    pub fn tick(&mut self, wait: Duration) -> Result<StackTick> {
-        let profile = self.shared.take(wait);
-        let losses = self.losses.as_mut().ok_or_else(not_attached)?.read()?;
-        let complete_ns = self.shared.complete_ns().cast_signed();
-        Ok(StackTick {
-            profile,
-            losses,
-            hits: vec![("samples", self.shared.samples())],
-            complete_until_ns: complete_ns + clock::unix_minus_monotonic_ns(),
-        })
-    }
-
-    /// Detaches, empties the ring and names the rest; a last [`StackSession::tick`] returns it.
-    ///
-    /// # Errors
-    /// Where a thread of the session has failed.
-    pub fn stop(&mut self) -> Result<()> {
-        let Some(running) = self.running.take() else {
-            return Ok(());
-        };
-        drop(running.links);
-        self.shared.request_stop();
-        let result = running.threads.join();
-        drop(running.object);
-        result
-    }
-
     /// The hooks that follow targets come first, so that no child is missed.
     fn attach_tracepoints(&self, object: &Object) -> Result<Vec<Link>> {
         self.plan
@@ -244,6 +123,99 @@ impl StackSession {
             stacks_held: self.settings.stacks_held,
         };
         Threads::start(&self.shared, tables, pace, targets.alive())
+    }
+}
+
+impl tracer::Session for StackSession {
+    fn plan(&self) -> Vec<HookRow> {
+        self.plan.iter().map(HookRow::from).collect()
+    }
+
+    fn attach(&mut self) -> Result<()> {
+        let object = object::load(open(&self.settings)?, &self.plan, CANNOT_LOAD)?;
+        let targets = Targets::new(map_handle(&object, "targets")?);
+        self.settings.filter.fill(&object)?;
+        let links = self.attach_tracepoints(&object)?;
+        for &pid in &self.settings.filter.pids {
+            targets.add(pid)?;
+        }
+        self.losses = Some(Losses {
+            map: map_handle(&object, "losses")?,
+            told: [0; LOSS_PLACES.len()],
+        });
+        let watched = self.watch_threads(&object, &targets)?;
+        let threads = self.start_threads(&object, &targets)?;
+        let running = self.running.insert(Running {
+            targets,
+            watched,
+            threads,
+            links,
+            object,
+        });
+        let samplers = perf::attach(
+            &running.object,
+            sampler(&self.settings),
+            self.settings.frequency_hz,
+        );
+        match samplers {
+            Ok(samplers) => running.links.extend(samplers),
+            Err(error) => {
+                // the first error is the one to tell
+                let _ = self.stop();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn live_targets(&self) -> Vec<u32> {
+        self.running
+            .as_ref()
+            .map(|running| running.targets.alive())
+            .unwrap_or_default()
+    }
+
+    fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
+        // read first: what comes in the meantime is more than is promised
+        let complete_ns = self.shared.complete_ns().cast_signed();
+        let profile = self.shared.take(wait);
+        let losses = self.losses.as_mut().ok_or_else(not_attached)?.read()?;
+        Ok(TickBatches {
+            batches: vec![("profile", profile)],
+            losses,
+            hits: vec![("samples", self.shared.samples())],
+            complete_until_ns: complete_ns + clock::unix_minus_monotonic_ns(),
+            notes: Vec::new(),
+        })
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let Some(running) = self.running.take() else {
+            return Ok(());
+        };
+        drop(running.links);
+        self.shared.request_stop();
+        let result = running.threads.join();
+        drop(running.object);
+        result
+    }
+}
+
+impl tracer::FilteredSession for StackSession {
+    fn add_target(&self, pid: u32) -> Result<()> {
+        let running = self.running.as_ref().ok_or_else(not_attached)?;
+        running.targets.add(pid)?;
+        if let Some(watched) = &running.watched {
+            for pid in running.targets.alive() {
+                watched.watch(pid);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_cgroup(&self, group: CgroupId) -> Result<()> {
+        let running = self.running.as_ref().ok_or_else(not_attached)?;
+        object::add_cgroup(&running.object, group)
     }
 }
 

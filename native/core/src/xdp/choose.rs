@@ -2,9 +2,10 @@
 
 use super::coexist::ForeignProgram;
 use super::interface::{InterfaceFacts, InterfaceTarget};
-use super::session::XdpHook;
+
 use super::settings::Mode;
 use crate::error::Result;
+use crate::tracer::HookRow;
 
 const COST: &str = "below 0.1 µs per packet";
 
@@ -77,14 +78,16 @@ pub(crate) fn ingress_hook(target: &InterfaceTarget) -> String {
 }
 
 /// The hooks of an interface, for the plan.
-pub(crate) fn hooks(target: &InterfaceTarget, choice: &Choice, with_egress: bool) -> Vec<XdpHook> {
-    let ingress = XdpHook {
+pub(crate) fn hooks(target: &InterfaceTarget, choice: &Choice, with_egress: bool) -> Vec<HookRow> {
+    let ingress = HookRow {
+        tracer: "xdp",
         hook: ingress_hook(target),
         adapter: choice.ingress.name(),
         why: choice.why.clone(),
         cost: COST,
     };
-    let egress = XdpHook {
+    let egress = HookRow {
+        tracer: "xdp",
         hook: format!("{} egress", target.name),
         adapter: "tc",
         why: "what the interface sends".to_owned(),

@@ -25,7 +25,7 @@ const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
 
 /// What came since the last time, as columns.
 #[derive(Debug, Default)]
-pub struct Collected {
+pub(super) struct Collected {
     pub flow: Option<RecordBatch>,
     pub interface: Option<RecordBatch>,
     /// What is new by protocol, for metrics.

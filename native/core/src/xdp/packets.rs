@@ -37,7 +37,7 @@ const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
 
 /// What came since the last time.
 #[derive(Debug, Default)]
-pub struct TakenPackets {
+pub(super) struct TakenPackets {
     pub events: Option<RecordBatch>,
     pub capture: Option<RecordBatch>,
     /// Events beyond the most of a second.

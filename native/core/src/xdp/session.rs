@@ -28,33 +28,14 @@ use super::table::{FlowTable, wait_for_programs};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout;
+use crate::tracer::{HookRow, Session, TickBatches};
 
-/// What came since the last tick.
-pub struct Tick {
-    pub collected: Collected,
-    pub packets: TakenPackets,
-    /// (what, count since the start).
-    pub hits: Vec<(&'static str, u64)>,
-    /// Everything that ended before this Unix time is in this or an earlier tick.
-    pub complete_until_ns: i64,
-}
-
-/// One hook of the plan.
-#[derive(Clone, Debug)]
-pub struct XdpHook {
-    /// Interface and direction.
-    pub hook: String,
-    pub adapter: &'static str,
-    pub why: String,
-    pub cost: &'static str,
-}
-
-/// A session; nothing is loaded before [`XdpSession::attach`].
+/// A session; nothing is loaded before [`Session::attach`].
 pub struct XdpSession {
     settings: XdpSettings,
     scopes: Scopes,
     targets: Vec<InterfaceTarget>,
-    hooks: Vec<XdpHook>,
+    hooks: Vec<HookRow>,
     running: Option<Running>,
     /// Columns stay readable after the programs are gone.
     shared: Option<Arc<Shared>>,
@@ -109,11 +90,6 @@ impl XdpSession {
         Ok(session)
     }
 
-    /// What [`XdpSession::attach`] will do, or has done.
-    pub fn plan(&self) -> &[XdpHook] {
-        &self.hooks
-    }
-
     /// # Errors
     /// Where another program is in the way, or an interface has gone.
     fn choose_hooks(&mut self) -> Result<()> {
@@ -121,68 +97,6 @@ impl XdpSession {
             let choice = choose::ingress(self.settings.mode, target, &target.facts()?)?;
             let hooks = choose::hooks(target, &choice, self.settings.egress);
             self.hooks.extend(hooks);
-        }
-        Ok(())
-    }
-
-    /// Loads, attaches to every interface and starts to collect.
-    pub fn attach(&mut self) -> Result<()> {
-        let cpus = libbpf_rs::num_possible_cpus().map_err(|error| {
-            Error::from_bpf(
-                "cannot count the CPUs",
-                &error,
-                &crate::verifier_log::take(),
-            )
-        })?;
-        let cpu_count = u32::try_from(cpus).unwrap_or(u32::MAX);
-        let mut loader = Loader::new(&self.settings, cpu_count)?;
-        let seed = RandomState::new().build_hasher().finish();
-        let constants = self
-            .settings
-            .kernel(seed, TickClock::per_second(), cpu_count);
-        let clock_program = loader.load(&constants, &[load::READ_CLOCK])?;
-        let table = FlowTable::map(
-            loader.map("flow_sets")?,
-            loader.map("flows")?,
-            loader.map("flows_used")?,
-        )?;
-        let settings = &self.settings;
-        let collector = Collector::new(
-            FlowTracker::new(
-                table,
-                Owners::new(copy(loader.map("owners")?)?),
-                settings.flow_timeout,
-                settings.flow_table_size,
-                settings.sampling,
-            ),
-            Ledgers::map(loader.map("ledgers")?, cpus)?,
-            clock_program,
-            copy(loader.map("tick_readings")?)?,
-            settings.sampling,
-            settings.track_flows,
-        );
-        self.shared = Some(Shared::new(collector));
-        self.running = Some(Running {
-            loader,
-            constants,
-            attached: Vec::new(),
-            thread: None,
-            ring_thread: None,
-        });
-        if self.settings.wants_packets() {
-            self.packets = Some(SharedPackets::new(PacketReader::new(&self.settings)));
-        }
-        let targets = self.targets.clone();
-        let attached = targets
-            .iter()
-            .try_for_each(|target| self.add_interface(target));
-        if let Err(error) = attached.and_then(|()| self.start_thread()) {
-            self.running = None;
-            self.shared = None;
-            return Err(error);
-        }
-        for name in self.scopes.absent(&targets) {
-            self.note(format!("waiting for interface {name}: it is not there yet"));
         }
         Ok(())
     }
@@ -261,27 +175,6 @@ impl XdpSession {
         Ok(())
     }
 
-    /// Waits up to `wait` and returns what came since the last tick.
-    pub fn tick(&mut self, wait: Duration) -> Result<Tick> {
-        self.shared.as_ref().ok_or_else(not_attached)?.wait(wait);
-        if self.running.is_some() && self.scopes.have_changed() {
-            self.follow_interfaces();
-        }
-        let shared = self.shared.as_ref().ok_or_else(not_attached)?;
-        let mut collector = shared.lock();
-        let mut collected = collector.take();
-        let hits = collector.hits().to_vec();
-        drop(collector);
-        let packets = self.take_packets(&mut collected);
-        Ok(Tick {
-            collected,
-            packets,
-            hits,
-            complete_until_ns: clock::monotonic_ns().cast_signed()
-                + clock::unix_minus_monotonic_ns(),
-        })
-    }
-
     fn take_packets(&self, collected: &mut Collected) -> TakenPackets {
         let Some(packets) = &self.packets else {
             return TakenPackets::default();
@@ -300,9 +193,106 @@ impl XdpSession {
         }
         taken
     }
+}
 
-    /// Detaches and reads everything for the last time; one more [`XdpSession::tick`] returns it.
-    pub fn stop(&mut self) -> Result<()> {
+impl Session for XdpSession {
+    fn plan(&self) -> Vec<HookRow> {
+        self.hooks.clone()
+    }
+
+    fn attach(&mut self) -> Result<()> {
+        let cpus = libbpf_rs::num_possible_cpus().map_err(|error| {
+            Error::from_bpf(
+                "cannot count the CPUs",
+                &error,
+                &crate::verifier_log::take(),
+            )
+        })?;
+        let cpu_count = u32::try_from(cpus).unwrap_or(u32::MAX);
+        let mut loader = Loader::new(&self.settings, cpu_count)?;
+        let seed = RandomState::new().build_hasher().finish();
+        let constants = self
+            .settings
+            .kernel(seed, TickClock::per_second(), cpu_count);
+        let clock_program = loader.load(&constants, &[load::READ_CLOCK])?;
+        let table = FlowTable::map(
+            loader.map("flow_sets")?,
+            loader.map("flows")?,
+            loader.map("flows_used")?,
+        )?;
+        let settings = &self.settings;
+        let collector = Collector::new(
+            FlowTracker::new(
+                table,
+                Owners::new(copy(loader.map("owners")?)?),
+                settings.flow_timeout,
+                settings.flow_table_size,
+                settings.sampling,
+            ),
+            Ledgers::map(loader.map("ledgers")?, cpus)?,
+            clock_program,
+            copy(loader.map("tick_readings")?)?,
+            settings.sampling,
+            settings.track_flows,
+        );
+        self.shared = Some(Shared::new(collector));
+        self.running = Some(Running {
+            loader,
+            constants,
+            attached: Vec::new(),
+            thread: None,
+            ring_thread: None,
+        });
+        if self.settings.wants_packets() {
+            self.packets = Some(SharedPackets::new(PacketReader::new(&self.settings)));
+        }
+        let targets = self.targets.clone();
+        let attached = targets
+            .iter()
+            .try_for_each(|target| self.add_interface(target));
+        if let Err(error) = attached.and_then(|()| self.start_thread()) {
+            self.running = None;
+            self.shared = None;
+            return Err(error);
+        }
+        for name in self.scopes.absent(&targets) {
+            self.note(format!("waiting for interface {name}: it is not there yet"));
+        }
+        Ok(())
+    }
+
+    fn live_targets(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
+        self.shared.as_ref().ok_or_else(not_attached)?.wait(wait);
+        if self.running.is_some() && self.scopes.have_changed() {
+            self.follow_interfaces();
+        }
+        let shared = self.shared.as_ref().ok_or_else(not_attached)?;
+        let mut collector = shared.lock();
+        let mut collected = collector.take();
+        let hits = collector.hits().to_vec();
+        drop(collector);
+        let packets = self.take_packets(&mut collected);
+        Ok(TickBatches {
+            batches: vec![
+                ("flow", collected.flow),
+                ("interface", collected.interface),
+                ("network", collected.network),
+                ("packet", packets.events),
+                ("capture", packets.capture),
+            ],
+            losses: collected.losses,
+            hits,
+            complete_until_ns: clock::monotonic_ns().cast_signed()
+                + clock::unix_minus_monotonic_ns(),
+            notes: collected.notes,
+        })
+    }
+
+    fn stop(&mut self) -> Result<()> {
         let (Some(running), Some(shared)) = (self.running.take(), &self.shared) else {
             return Ok(());
         };
