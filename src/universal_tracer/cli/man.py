@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from universal_tracer import __version__
+from universal_tracer import __date__, __version__
 from universal_tracer.cli.help import options_by_group
 from universal_tracer.cli.root import EXAMPLES, PROGRAM, PURPOSE, root
 from universal_tracer.model.errors import EXIT_MEANINGS
@@ -38,7 +38,7 @@ def man_page() -> str:
 
 
 def _head() -> Iterator[str]:
-    yield f'.TH "{PROGRAM.upper()}" "8" "" "{PROGRAM} {__version__}" "System administration"'
+    yield f'.TH "{PROGRAM.upper()}" "8" "{__date__}" "{PROGRAM} {__version__}" "System administration"'
     yield ".SH NAME"
     yield rf"{_text(PROGRAM)} \- see what programs say to each other and what they spend their time on"
     yield ".SH SYNOPSIS"
@@ -100,8 +100,9 @@ def _tail() -> Iterator[str]:
     for name, told in _FILES:
         yield from _entry(name, told)
     yield ".SH EXAMPLES"
-    for purpose, command in EXAMPLES:
-        yield ".PP"
+    for number, (purpose, command) in enumerate(EXAMPLES):
+        if number:
+            yield ".PP"
         yield f"{_text(purpose[:1].upper() + purpose[1:])}:"
         yield ".PP"
         yield ".nf"
