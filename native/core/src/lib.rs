@@ -12,6 +12,7 @@ pub mod columns;
 pub mod decode;
 mod drain;
 pub mod error;
+pub mod functions;
 pub mod json;
 mod kernel_types;
 mod layout;
