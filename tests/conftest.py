@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from harness.traced import Dialogue
+
 # Without a name the packets' tracer would attach to the machine's own interfaces.
 os.environ["UT_RUN__TRACERS"] = "[http]"
 
@@ -30,6 +32,14 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     """Yield a process tree with a tracer on it, the same for a module's tests."""
     with Traced(tmp_path_factory.mktemp("traced")) as running:
         yield running
+
+
+@pytest.fixture
+def dialogue(traced: Traced) -> Iterator[Dialogue]:
+    """Yield a fresh connection between the two ends."""
+    fresh = traced.dialogue()
+    yield fresh
+    fresh.close()
 
 
 @pytest.fixture(scope="session")

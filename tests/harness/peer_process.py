@@ -1,13 +1,11 @@
 """A socket peer that does, call by call, what a test tells it.
 
 One JSON command a line on standard input, one JSON answer a line on standard output; bytes as Latin-1 text.
-Every answer about bytes carries the monotonic times just before the first and just after the last call: that
-bracket is the truth which the tracer's latencies are compared with.
+Answers about bytes carry the monotonic times around their calls, the truth that latencies are compared with.
 """
 
 from __future__ import annotations
 
-import array
 import ctypes
 import json
 import os
@@ -364,17 +362,13 @@ class Peer:
     def do_run(self, command: dict[str, Any]) -> dict[str, Any]:
         """Run ``argv`` with the socket ``name`` as its standard input and output, as inetd does."""
         connection = self._sockets[command["name"]]
-        done = subprocess.run(
-            command["argv"], stdin=connection.fileno(), stdout=connection.fileno(), check=False
-        )
-        return {"exit_code": done.returncode}
+        streams = {"stdin": connection.fileno(), "stdout": connection.fileno()}
+        return {"exit_code": subprocess.run(command["argv"], **streams, check=False).returncode}
 
     def do_pass_socket(self, command: dict[str, Any]) -> dict[str, Any]:
         """Hand the socket ``name`` over the Unix socket ``over``, and close it here."""
-        connection = self._sockets.pop(command["name"])
-        rights = array.array("i", [connection.fileno()])
-        self._sockets[command["over"]].sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-        connection.close()
+        with self._sockets.pop(command["name"]) as connection:
+            socket.send_fds(self._sockets[command["over"]], [b"."], [connection.fileno()])
         return {}
 
     def do_take_socket(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -388,15 +382,18 @@ class Peer:
         return {}
 
 
+def tell(answer: dict[str, Any]) -> None:
+    """Write a line at once."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Serve commands until standard input closes."""
     peer = Peer()
-    sys.stdout.write(json.dumps({"pid": os.getpid()}) + "\n")
-    sys.stdout.flush()
+    tell({"pid": os.getpid()})
     for line in sys.stdin:
-        answer = peer.run(json.loads(line))
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        tell(peer.run(json.loads(line)))
 
 
 if __name__ == "__main__":

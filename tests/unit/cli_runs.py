@@ -45,3 +45,7 @@ class Running:
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=20)
         return self.process.returncode, out, "".join(self.said) + err
+
+
+def calls(log: Path) -> list[str]:
+    return [json.loads(line)[0] for line in log.read_text().splitlines()]
