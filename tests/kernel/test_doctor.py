@@ -130,6 +130,8 @@ def test_a_dry_run_tries_and_leaves_nothing() -> None:
     done = tracer("--tracer", "http", "--dry-run", "--pid", str(os.getpid()))
     assert (done.returncode, done.stderr) == (0, "")
     assert "by tp_btf" in done.stdout
+    on_loopback = tracer("--tracer", "http", "--dry-run", "--pid", str(os.getpid()), "--interface", "lo")
+    assert (on_loopback.returncode, on_loopback.stderr) == (0, "")
     assert "cost: " in done.stdout
     assert tracer("--tracer", "http", "--dry-run", before=as_nobody()).returncode == 4
     assert tracer("--tracer", "http", "--dry-run", "--pid", "4194305").returncode == 6

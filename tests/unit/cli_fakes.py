@@ -123,7 +123,7 @@ def pretend(scenario: dict[str, Any]) -> None:
     sys.modules["universal_tracer.sources.live"] = live
     sys.modules["universal_tracer.sources.trial"] = trial
     if not scenario.get("privilege"):
-        run_module.require_tracing = lambda command: None
+        run_module.require_tracing = lambda *_: None
     elif scenario["privilege"] == "user":
         os.geteuid = lambda: 1000
     run_module.require_kernel = lambda: None

@@ -203,7 +203,7 @@ def test_a_flag_of_a_tracer_that_does_not_run_is_refused() -> None:
 def test_usage_comes_before_privilege(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_privilege(command: list[str]) -> None:
+    def no_privilege(command: list[str], _also: list[str]) -> None:
         raise PrivilegeError("none", cause="none", hint=f"sudo {len(command)}")
 
     monkeypatch.setattr(run_module, "require_tracing", no_privilege)

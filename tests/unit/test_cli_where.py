@@ -57,3 +57,11 @@ def test_a_wrong_expression_is_told_before_privileges(
 def test_a_column_of_other_events_only_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["--events", "connection", "--where", "status > 1"]) == 2
     assert "there is no column 'status'" in capsys.readouterr().err
+
+
+def test_with_metrics_only_it_chooses_among_summaries(capsys: pytest.CaptureFixture[str]) -> None:
+    summaries = ("--metrics-only", "--duration", "200ms", "--where")
+    assert '"requests":6' in run({"rows": 3}, *summaries, "http.requests > 5").stdout
+    assert run({"rows": 3}, *summaries, "http.requests > 6").stdout == ""
+    assert run_command_line(["--metrics-only", "--where", "status > 1"]) == 2
+    assert "there is no column 'status'" in capsys.readouterr().err

@@ -190,13 +190,24 @@ def test_the_command_that_mends_it(
 ) -> None:
     monkeypatch.setattr(privileges_module.shutil, "which", lambda _: "/usr/bin/sudo" if has_sudo else None)
     with pytest.raises(PrivilegeError) as raised:
-        require_tracing(["/opt/ut", "--where", "a b"], held)
+        require_tracing(["/opt/ut", "--where", "a b"], privileges=held)
     assert hint in raised.value.hint
     assert raised.value.exit_code == 4
 
 
 def test_enough_privilege_is_silent() -> None:
-    require_tracing([sys.argv[0]], Privileges(TRACING, is_root=False, in_initial_namespace=True))
+    require_tracing([sys.argv[0]], privileges=Privileges(TRACING, is_root=False, in_initial_namespace=True))
+
+
+def test_a_tracer_may_need_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Privileges(TRACING, is_root=False, in_initial_namespace=True)
+    monkeypatch.setattr(privileges_module.shutil, "which", lambda _: "/usr/bin/sudo")
+    with pytest.raises(PrivilegeError) as raised:
+        require_tracing(["/opt/ut", "--tracer", "xdp"], ["CAP_NET_ADMIN"], held)
+    assert raised.value.cause == "CAP_NET_ADMIN is missing"
+    assert raised.value.hint == "sudo /opt/ut --tracer xdp"
+    everything = Privileges(TRACING | 1 << 12, is_root=False, in_initial_namespace=True)
+    assert everything.missing(["CAP_NET_ADMIN"]) == []
 
 
 def test_looking_at_privileges_loads_nothing_heavy() -> None:

@@ -74,7 +74,11 @@ pub fn try_http(settings: HttpSettings) -> Result<Trial> {
         enabled: true,
         ..Filter::default()
     };
-    let settings = HttpSettings { filter, ..settings };
+    let settings = HttpSettings {
+        filter,
+        local_addresses: None, // its own request has none
+        ..settings
+    };
     let mut plans = plan_http()?.into_iter();
     let mut trial = try_plan(&settings, plans.next())?;
     for plan in plans {

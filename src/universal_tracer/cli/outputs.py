@@ -56,10 +56,10 @@ def chosen_events(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, .
 def condition(settings: Settings, events: Sequence[str]) -> Stage | None:
     """What `output.where` says, checked for these event types. Raises UsageError where it is wrong.
 
-    A summary counts all events and is not left out itself.
+    With `--metrics-only` it chooses among summaries; what they sum up is not touched by it.
     """
     text = settings.config.output.where
-    if text is None or tuple(events) == (SUMMARY,):
+    if text is None:
         return None
     origin = settings.origins["output.where"]
     with blocked_in_new_threads():  # polars starts some, before the run takes the signals

@@ -68,7 +68,9 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     kept = condition(settings, events)
     files = output_files(settings, tracers, events)
     require_filter(settings, tracers)
-    require_tracing([*own_command(), *sys.argv[1:]])
+    # A tracer that nobody named is left out where it may not run.
+    needs = [right for tracer in tracers for right in tracer.needs if settings.config.run.tracers]
+    require_tracing([*own_command(), *sys.argv[1:]], needs)
     require_kernel()
     if settings.config.run.dry_run:
         imported("universal_tracer.cli.dry_run:print_plan")(settings, tracers, events, files, command)

@@ -17,7 +17,7 @@ class Tracer:
     `opener` is `MODULE:FUNCTION`, which takes the session settings and returns a Source; `settings_maker` is
     `MODULE:FUNCTION`, which makes these settings of the configuration and the targets; `trial` is
     `MODULE:FUNCTION`, which takes the same settings, loads and attaches for a moment what a run would, harms
-    nobody, and returns a `model.trial.Trial`.
+    nobody, and returns a `model.trial.Trial`. `needs` are capabilities beyond those that all tracing needs.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Tracer:
     opener: str
     settings_maker: str
     trial: str
+    needs: tuple[str, ...] = ()
 
 
 TRACERS: Final[dict[str, Tracer]] = {
@@ -50,6 +51,7 @@ TRACERS: Final[dict[str, Tracer]] = {
         opener="universal_tracer.sources.live:open_xdp",
         settings_maker="universal_tracer.cli.xdp_settings:xdp_settings",
         trial="universal_tracer.sources.trial:try_xdp",
+        needs=("CAP_NET_ADMIN",),
     ),
     "stack": Tracer(
         name="stack",

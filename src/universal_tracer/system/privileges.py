@@ -12,7 +12,7 @@ from universal_tracer.model.errors import PrivilegeError
 from universal_tracer.system.procfs import PROC, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 _SYS_ADMIN = 21
@@ -23,7 +23,8 @@ _ALL_IDS = 2**32 - 1
 class Capability:
     """A right that the tracer uses: its bit in the kernel's sets (capability.h), and what it is for.
 
-    Without one that is needed nothing can be traced; `in_sys_admin`: CAP_SYS_ADMIN gives the same.
+    Without one that `is_needed` nothing can be traced; what another is good for depends on the tracer.
+    `in_sys_admin`: CAP_SYS_ADMIN gives the same.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Capability:
 CAPABILITIES = (
     Capability("CAP_PERFMON", 38, "attach to tracepoints", is_needed=True, in_sys_admin=True),
     Capability("CAP_BPF", 39, "load kernel programs", is_needed=True, in_sys_admin=True),
-    Capability("CAP_NET_ADMIN", 12, "attach to network interfaces", is_needed=False, in_sys_admin=False),
+    Capability("CAP_NET_ADMIN", 12, "attach to network interfaces", is_needed=False, in_sys_admin=True),
     Capability(
         "CAP_SYS_PTRACE", 19, "see what other users' processes run", is_needed=False, in_sys_admin=False
     ),
@@ -69,15 +70,18 @@ class Privileges:
         bits = 1 << capability.bit | (1 << _SYS_ADMIN if capability.in_sys_admin else 0)
         return self.in_initial_namespace and bool(self.capabilities & bits)
 
-    def missing(self) -> list[str]:
-        """What tracing lacks."""
-        return [known.name for known in CAPABILITIES if known.is_needed and not self.holds(known)]
+    def missing(self, also: Collection[str] = ()) -> list[str]:
+        """What tracing lacks, and tracers that need `also` these."""
+        needed = [known for known in CAPABILITIES if known.is_needed or known.name in also]
+        return [known.name for known in needed if not self.holds(known)]
 
 
-def require_tracing(command: Sequence[str], privileges: Privileges | None = None) -> None:
+def require_tracing(
+    command: Sequence[str], also: Collection[str] = (), privileges: Privileges | None = None
+) -> None:
     """Raises PrivilegeError unless we may trace; its hint is how to run `command` with privilege."""
     held = privileges or Privileges.of_this_process()
-    missing = held.missing()
+    missing = held.missing(also)
     if not missing:
         return
     lacking = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"

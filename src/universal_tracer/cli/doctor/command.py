@@ -48,7 +48,7 @@ def doctor(*, is_json: bool, config: Path | None, verbose: bool, no_color: bool)
         style = _style(wants_color=not no_color)
         click.echo(as_text(sections, style, with_details=verbose) + "\n\n" + _verdict(sections))
     sys.stdout.flush()
-    require_tracing([*own_command(), *sys.argv[1:]], held)
+    require_tracing([*own_command(), *sys.argv[1:]], privileges=held)
     _require_all(sections)
 
 
