@@ -53,6 +53,7 @@ static __always_inline __u64 mix(__u64 hash, __u64 word)
 #include "xdp_tunnel.h"
 #include "xdp_table.h"
 #include "xdp_tcp.h"
+#include "xdp_count.h"
 #include "xdp_owner.h"
 #include "xdp_payload.h"
 #include "xdp_emit.h"
@@ -130,137 +131,6 @@ static __always_inline __u32 segments_of_generic(struct xdp_md *ctx)
 	shared = bpf_rdonly_cast(buffer->data_hard_start + buffer->frame_sz - size,
 				 bpf_core_type_id_kernel(struct skb_shared_info));
 	return shared->gso_segs ? shared->gso_segs : 1;
-}
-
-static __always_inline enum protocol_class class_of(const struct packet *packet)
-{
-	switch (packet->key.protocol) {
-	case IP_TCP:
-		return CLASS_TCP;
-	case IP_UDP:
-		return CLASS_UDP;
-	case IP_ICMP:
-		return CLASS_ICMP;
-	case IP_ICMPV6:
-		return CLASS_ICMPV6;
-	case IP_SCTP:
-		return CLASS_SCTP;
-	default:
-		return CLASS_OTHER;
-	}
-}
-
-/* Headers come once in a buffer that stands for several packets, and once in each of them on the wire. */
-static __always_inline __u64 wire_bytes(const struct packet *packet, __u32 tag_bytes)
-{
-	__u64 bytes = packet->length + tag_bytes;
-
-	if (packet->segments > 1)
-		bytes += (__u64)(packet->segments - 1) * (packet->payload_offset + tag_bytes);
-	return bytes;
-}
-
-static __always_inline void count_traffic(struct traffic *traffic, __u32 packets, __u64 bytes)
-{
-	traffic->packets += packets;
-	traffic->bytes += bytes;
-}
-
-/* Counts a direction's first packet as a flow of the table; false where the table is full. */
-static __always_inline bool begin_half(struct flow_entry *entry, enum xdp_direction direction,
-				       const struct packet *packet, __u64 jiffies)
-{
-	struct flow_half *half = &entry->half[direction];
-
-	if (!has_room())
-		return false;
-	if (__sync_val_compare_and_swap(&half->last_jiffies, 0, jiffies) == 0) {
-		count_used(1);
-		entry->first_jiffies[direction] = jiffies;
-		half->icmp_type = packet->icmp_type;
-		half->icmp_code = packet->icmp_code;
-	}
-	return true;
-}
-
-static __always_inline struct flow_entry *find_or_insert(const struct packet *packet)
-{
-	__u64 hash = key_hash(&packet->key);
-	struct flow_entry *entry = find_flow(packet, hash);
-
-	if (!entry)
-		return insert_flow(packet, hash);
-	if (packet->key.protocol == IP_TCP && begins_anew(entry, packet))
-		return renew_flow(packet, hash);
-	return entry;
-}
-
-/* The first bytes of the payload; 0 where they cannot be read, or nothing begins with them. */
-static __always_inline __u64 read_head(void *ctx, bool is_xdp, const struct packet *packet, bool may_begin)
-{
-	struct __sk_buff *skb = ctx;
-	struct xdp_md *xdp = ctx;
-	void *data = (void *)(long)(is_xdp ? xdp->data : skb->data);
-	void *end = (void *)(long)(is_xdp ? xdp->data_end : skb->data_end);
-	__u32 offset = packet->payload_offset;
-	__u64 head = 0;
-	__u8 *bytes;
-
-	if (packet->payload_length < HEAD_BYTES || offset > MAX_OFFSET)
-		return 0;
-	bytes = data + offset;
-	if (bytes + HEAD_BYTES <= (__u8 *)end)
-		return *(__u64 *)bytes;
-	/* only for what follows the end of a write: the helper costs more than everything else */
-	if (!is_xdp && may_begin)
-		bpf_skb_load_bytes(skb, offset, &head, sizeof(head));
-	return head;
-}
-
-static __always_inline void look_at_payload(void *ctx, bool is_xdp, struct packet *packet, struct flow_entry *entry,
-					    enum xdp_direction direction)
-{
-	struct flow_half *half = entry ? &entry->half[direction] : NULL;
-	__u32 seen = half ? half->watch : 0;
-	bool may_begin = !half || half->buffers <= 4 || (seen & (IS_PUSHED | HELLO_GOES_ON | IS_HTTP2));
-	__u64 head;
-
-	if (packet->key.protocol != IP_TCP || !packet->payload_length || packet->inner.tunnel)
-		return;
-	head = read_head(ctx, is_xdp, packet, may_begin);
-	packet->kind = head ? kind_by_head(head, seen) : PACKET_PLAIN;
-	if (!half)
-		return;
-	if (packet->kind != PACKET_PLAIN || (seen & HELLO_GOES_ON))
-		note_kind(entry, direction, packet, head);
-	if (packet->tcp_flags & TCP_PSH)
-		watch(half, IS_PUSHED);
-	else
-		unwatch(half, IS_PUSHED);
-}
-
-static __always_inline struct flow_entry *count_flow(void *ctx, bool is_xdp, struct packet *packet,
-						     enum xdp_direction direction, __u64 jiffies, __u64 bytes)
-{
-	struct flow_entry *entry = find_or_insert(packet);
-	struct flow_half *half;
-	bool is_first_of_tick;
-
-	if (!entry)
-		return NULL;
-	half = &entry->half[direction];
-	if (!half->last_jiffies && !begin_half(entry, direction, packet, jiffies))
-		return NULL;
-	is_first_of_tick = half->last_jiffies != jiffies;
-	if (is_first_of_tick)
-		half->last_jiffies = jiffies;
-	__sync_fetch_and_add(&half->buffers, 1);
-	__sync_fetch_and_add(&half->bytes, bytes);
-	if (packet->segments > 1)
-		__sync_fetch_and_add(&half->merged, packet->segments - 1);
-	if (packet->key.protocol == IP_TCP && packet->fragment != FRAGMENT_LATER)
-		analyse_tcp(entry, direction, packet, jiffies, is_first_of_tick, ctx, is_xdp);
-	return entry;
 }
 
 static __always_inline bool wants_packets(void)

@@ -120,4 +120,48 @@ static __always_inline void note_kind(struct flow_entry *entry, enum xdp_directi
 	}
 }
 
+/* The first bytes of the payload; 0 where they cannot be read, or nothing begins with them. */
+static __always_inline __u64 read_head(void *ctx, bool is_xdp, const struct packet *packet, bool may_begin)
+{
+	struct __sk_buff *skb = ctx;
+	struct xdp_md *xdp = ctx;
+	void *data = (void *)(long)(is_xdp ? xdp->data : skb->data);
+	void *end = (void *)(long)(is_xdp ? xdp->data_end : skb->data_end);
+	__u32 offset = packet->payload_offset;
+	__u64 head = 0;
+	__u8 *bytes;
+
+	if (packet->payload_length < HEAD_BYTES || offset > MAX_OFFSET)
+		return 0;
+	bytes = data + offset;
+	if (bytes + HEAD_BYTES <= (__u8 *)end)
+		return *(__u64 *)bytes;
+	/* only for what follows the end of a write: the helper costs more than everything else */
+	if (!is_xdp && may_begin)
+		bpf_skb_load_bytes(skb, offset, &head, sizeof(head));
+	return head;
+}
+
+static __always_inline void look_at_payload(void *ctx, bool is_xdp, struct packet *packet, struct flow_entry *entry,
+					    enum xdp_direction direction)
+{
+	struct flow_half *half = entry ? &entry->half[direction] : NULL;
+	__u32 seen = half ? half->watch : 0;
+	bool may_begin = !half || half->buffers <= 4 || (seen & (IS_PUSHED | HELLO_GOES_ON | IS_HTTP2));
+	__u64 head;
+
+	if (packet->key.protocol != IP_TCP || !packet->payload_length || packet->inner.tunnel)
+		return;
+	head = read_head(ctx, is_xdp, packet, may_begin);
+	packet->kind = head ? kind_by_head(head, seen) : PACKET_PLAIN;
+	if (!half)
+		return;
+	if (packet->kind != PACKET_PLAIN || (seen & HELLO_GOES_ON))
+		note_kind(entry, direction, packet, head);
+	if (packet->tcp_flags & TCP_PSH)
+		watch(half, IS_PUSHED);
+	else
+		unwatch(half, IS_PUSHED);
+}
+
 #endif

@@ -19,104 +19,9 @@
 #ifndef UNIVERSAL_TRACER_XDP_TABLE_H
 #define UNIVERSAL_TRACER_XDP_TABLE_H
 
-#define SET_PLACES 8
-#define PLACE_FREE 0
-#define PLACE_CLAIMED 1
-#define PLACE_OVER 2
-#define FIRST_HASH 3
-#define EACH_PLACE 0x0101010101010101ULL
-#define TOP_BITS 0x8080808080808080ULL
+#include "xdp_flow_maps.h"
+
 #define INSERT_ATTEMPTS 16
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* settings.sets */
-	__type(key, __u32);
-	__type(value, struct flow_set);
-} flow_sets SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, SET_PLACES); /* settings.sets * SET_PLACES */
-	__type(key, __u32);
-	__type(value, struct flow_entry);
-} flows SEC(".maps");
-
-/* Directions of entries in use, of settings.capacity. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} flows_used SEC(".maps");
-
-static __always_inline __u64 key_hash(const struct flow_key *key)
-{
-	const __u64 *words = (const __u64 *)key;
-	__u64 hash = settings.hash_seed;
-
-	/* the parts that tell IPv4 flows apart; the rest is 0 there */
-	hash = mix(hash, words[0]);
-	hash = mix(hash, words[2]);
-	hash = mix(hash, words[4]);
-	hash = mix(hash, words[5] ^ words[6]);
-	if (key->family == 6) {
-		hash = mix(hash, words[1]);
-		hash = mix(hash, words[3]);
-	}
-	return hash ^ hash >> 29;
-}
-
-static __always_inline bool is_same_key(const struct flow_key *a, const struct flow_key *b)
-{
-	const __u64 *left = (const __u64 *)a, *right = (const __u64 *)b;
-	__u64 difference = 0;
-
-#pragma unroll
-	for (__u32 word = 0; word < sizeof(*a) / 8; word++)
-		difference |= left[word] ^ right[word];
-	return !difference;
-}
-
-/* The top bit of each place that is `value`; places above the lowest match may be reported wrongly. */
-static __always_inline __u64 places_with(__u64 places, __u64 value)
-{
-	__u64 difference = places ^ (value * EACH_PLACE);
-
-	return (difference - EACH_PLACE) & ~difference & TOP_BITS;
-}
-
-/* The number of the lowest place that is marked by its top bit. */
-static __always_inline __u32 lowest_place(__u64 marks)
-{
-	/* the lowest bit, moved to the bottom of its byte, shifts the wanted number to the top */
-	return (((marks & -marks) >> 7) * 0x0001020304050607ULL) >> 56;
-}
-
-static __always_inline struct flow_entry *entry_at(__u32 set, __u32 place)
-{
-	__u32 index = set * SET_PLACES + place;
-
-	return bpf_map_lookup_elem(&flows, &index);
-}
-
-static __always_inline __u32 hash_place(__u64 hash)
-{
-	return FIRST_HASH + (((hash & 0xff) * (256 - FIRST_HASH)) >> 8);
-}
-
-static __always_inline __u32 first_set(__u64 hash)
-{
-	return ((hash >> 32) * settings.sets) >> 32;
-}
-
-static __always_inline __u32 second_set(__u64 hash)
-{
-	return (((hash * 0x9e3779b97f4a7c15ULL) >> 32) * settings.sets) >> 32;
-}
 
 static __always_inline struct flow_entry *find_in_set(const struct flow_key *key, __u32 index, __u64 places,
 						      __u32 wanted)
@@ -131,23 +36,6 @@ static __always_inline struct flow_entry *find_in_set(const struct flow_key *key
 		marks &= marks - 1;
 	}
 	return NULL;
-}
-
-static __always_inline bool has_room(void)
-{
-	__u32 first = 0;
-	__u64 *used = bpf_map_lookup_elem(&flows_used, &first);
-
-	return used && *(volatile __u64 *)used < settings.capacity;
-}
-
-static __always_inline void count_used(__s64 more)
-{
-	__u32 first = 0;
-	__u64 *used = bpf_map_lookup_elem(&flows_used, &first);
-
-	if (used)
-		__sync_fetch_and_add(used, more);
 }
 
 static __always_inline void fill_entry(struct flow_entry *entry, const struct packet *packet)

@@ -7,15 +7,9 @@
 #ifndef UNIVERSAL_TRACER_XDP_TUNNEL_H
 #define UNIVERSAL_TRACER_XDP_TUNNEL_H
 
-#define MAX_INNER_OPTIONS 4
+#include "xdp_tunnel_headers.h"
 
-/* Where the inner frame or packet begins. */
-struct inner_start {
-	__u32 offset;
-	__u32 id;
-	__be16 type; /* ETHERTYPE_TEB: an Ethernet frame */
-	__u8 tunnel;
-};
+#define MAX_INNER_OPTIONS 4
 
 static __always_inline bool may_be_tunnel(const struct packet *packet)
 {
@@ -27,84 +21,6 @@ static __always_inline bool may_be_tunnel(const struct packet *packet)
 	if (packet->key.protocol == IP_UDP)
 		return port == PORT_VXLAN || port == PORT_GENEVE || port == PORT_VXLAN_OLD;
 	return packet->key.protocol == IP_GRE || packet->key.protocol == IP_IPIP || packet->key.protocol == IP_IPV6;
-}
-
-static __always_inline int start_of_vxlan(void *data, void *end, __u32 offset, struct inner_start *inner)
-{
-	struct vxlan_header *vxlan = AT(sizeof(*vxlan), 1);
-
-	if (!(vxlan->flags & bpf_htonl(VXLAN_HAS_ID)))
-		return 1;
-	inner->tunnel = TUNNEL_VXLAN;
-	inner->id = bpf_ntohl(vxlan->id) >> 8;
-	inner->type = bpf_htons(ETHERTYPE_TEB);
-	inner->offset = offset + sizeof(*vxlan);
-	return 0;
-}
-
-static __always_inline int start_of_geneve(void *data, void *end, __u32 offset, struct inner_start *inner)
-{
-	struct geneve_header *geneve = AT(sizeof(*geneve), 1);
-
-	if (geneve->length >> 6)
-		return 1;
-	inner->tunnel = TUNNEL_GENEVE;
-	inner->id = bpf_ntohl(geneve->id) >> 8;
-	inner->type = geneve->type;
-	inner->offset = offset + sizeof(*geneve) + (geneve->length & 0x3f) * 4;
-	return 0;
-}
-
-static __always_inline int start_of_gre(void *data, void *end, __u32 offset, struct inner_start *inner)
-{
-	struct gre_header *gre = AT(sizeof(*gre), 1);
-	__u16 flags = bpf_ntohs(gre->flags);
-	__be32 *key;
-
-	if (flags & GRE_VERSION_AND_ROUTING)
-		return 1;
-	inner->tunnel = TUNNEL_GRE;
-	inner->type = gre->type;
-	offset += sizeof(*gre) + (flags & GRE_CHECKSUM ? 4 : 0);
-	if (flags & GRE_KEY) {
-		key = AT(sizeof(*key), 1);
-		inner->id = bpf_ntohl(*key);
-		offset += sizeof(*key);
-	}
-	inner->offset = offset + (flags & GRE_SEQUENCE ? 4 : 0);
-	return 0;
-}
-
-static __always_inline int start_of_inner(void *data, void *end, const struct packet *packet,
-					  struct inner_start *inner)
-{
-	__u32 offset = packet->payload_offset;
-	__u16 port = bpf_ntohs(packet->direction == EGRESS ? packet->key.remote_port : packet->key.local_port);
-
-	if (packet->key.protocol == IP_UDP)
-		return port == PORT_GENEVE ? start_of_geneve(data, end, offset, inner) :
-					     start_of_vxlan(data, end, offset, inner);
-	if (packet->key.protocol == IP_GRE)
-		return start_of_gre(data, end, offset, inner);
-	inner->tunnel = TUNNEL_IPIP;
-	inner->type = bpf_htons(packet->key.protocol == IP_IPIP ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
-	inner->offset = offset;
-	return 0;
-}
-
-static __always_inline void set_inner_addresses(struct packet *packet, const __be32 *source, const __be32 *destination,
-						bool is_ipv6)
-{
-	__u8 *from = packet->direction == EGRESS ? packet->inner.local : packet->inner.remote;
-	__u8 *to = packet->direction == EGRESS ? packet->inner.remote : packet->inner.local;
-
-	if (is_ipv6) {
-		copy_address(from, source);
-		copy_address(to, destination);
-	} else {
-		*(__be32 *)from = *source;
-		*(__be32 *)to = *destination;
-	}
 }
 
 static __always_inline int read_inner_ports(void *data, void *end, __u32 offset, struct packet *packet)
@@ -129,7 +45,8 @@ static __always_inline int read_inner_ipv4(void *data, void *end, __u32 offset, 
 		return 1;
 	packet->inner.family = 4;
 	packet->inner.protocol = ip->protocol;
-	set_inner_addresses(packet, &ip->source, &ip->destination, false);
+	place_addresses(packet->inner.remote, packet->inner.local, packet->direction == EGRESS, &ip->source,
+			&ip->destination, false);
 	if (ip->fragment & bpf_htons(IPV4_FRAGMENT_OFFSET))
 		return 0;
 	return read_inner_ports(data, end, offset + header, packet);
@@ -144,7 +61,8 @@ static __always_inline int read_inner_ipv6(void *data, void *end, __u32 offset, 
 	if (bpf_ntohl(ip->version_and_flow) >> 28 != 6)
 		return 1;
 	packet->inner.family = 6;
-	set_inner_addresses(packet, ip->source, ip->destination, true);
+	place_addresses(packet->inner.remote, packet->inner.local, packet->direction == EGRESS, ip->source,
+			ip->destination, true);
 	offset += sizeof(*ip);
 	for (int options = 0; options < MAX_INNER_OPTIONS && is_ipv6_option(next); options++) {
 		packet->inner.protocol = next;
