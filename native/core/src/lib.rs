@@ -19,6 +19,7 @@ mod layout;
 pub mod leftovers;
 pub mod local_addresses;
 mod losses;
+mod mapped_array;
 mod object;
 pub mod panics;
 pub mod plan;

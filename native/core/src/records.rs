@@ -25,6 +25,8 @@ macro_rules! c_struct {
         #[derive(Clone, Copy, Debug)]
         pub struct $name { $($(#[$doc])* pub $field: $type,)* }
 
+        const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<$type>())*, "hidden padding");
+
         impl $name {
             /// Offsets and sizes, in bytes, of all members.
             pub fn layout() -> $crate::records::Layout {
@@ -50,7 +52,7 @@ macro_rules! c_struct {
 
             /// The struct's own bytes (for tests and recordings).
             pub fn to_bytes(&self) -> Vec<u8> {
-                // SAFETY: repr(C) without padding (asserted below), so all bytes are initialised.
+                // SAFETY: repr(C) without padding (asserted above), so all bytes are initialised.
                 unsafe { std::slice::from_raw_parts((self as *const $name).cast::<u8>(), size_of::<$name>()) }.to_vec()
             }
         }

@@ -72,7 +72,14 @@ impl HttpSession {
         let mut others = plan_http()?;
         let first = others.remove(0);
         let object_path = first.adapter.object(&settings.object_path);
-        layout::check(&object_path, &[Record::layout(), Endpoints::layout()])?;
+        layout::check(
+            &object_path,
+            &[
+                Record::layout(),
+                Endpoints::layout(),
+                KernelSettings::layout(),
+            ],
+        )?;
         Ok(Self {
             plan: first.hooks(settings.filter.enabled)?,
             object_path,

@@ -3,6 +3,7 @@
 use crate::decode::DecodeSettings;
 use crate::local_addresses::LocalAddress;
 pub use crate::object::{CgroupId, Filter};
+use crate::records::c_struct;
 
 /// Largest `max_payload_size`: CAPTURE_LIMIT of `bpf/http_tracer.bpf.c`.
 pub const CAPTURE_LIMIT: u32 = 4096;
@@ -30,21 +31,21 @@ pub struct HttpSettings {
     pub decode: DecodeSettings,
 }
 
-/// `struct http_settings` of `bpf/http_tracer.bpf.c`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KernelSettings {
-    self_pid: u32,
-    filter: u8,
-    has_names: u8,
-    by_interface: u8,
-    reserved: u8,
-    capture_bytes: u32,
-    head_bytes: u32,
-    sample_below: u64,
-    ring_bytes: u64,
-    net_namespace: u32,
-    reserved_too: u32,
+c_struct! {
+    /// `struct http_settings` of `bpf/http_tracer.bpf.c`.
+    KernelSettings as "http_settings" {
+        self_pid: u32,
+        filter: u8,
+        has_names: u8,
+        by_interface: u8,
+        reserved: u8,
+        capture_bytes: u32,
+        head_bytes: u32,
+        sample_below: u64,
+        ring_bytes: u64,
+        net_namespace: u32,
+        reserved_too: u32,
+    }
 }
 
 impl KernelSettings {
@@ -62,20 +63,6 @@ impl KernelSettings {
             net_namespace: settings.net_namespace,
             reserved_too: 0,
         }
-    }
-
-    pub(crate) fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(size_of::<Self>());
-        bytes.extend(self.self_pid.to_ne_bytes());
-        bytes.extend([self.filter, self.has_names]);
-        bytes.extend([self.by_interface, self.reserved]);
-        bytes.extend(self.capture_bytes.to_ne_bytes());
-        bytes.extend(self.head_bytes.to_ne_bytes());
-        bytes.extend(self.sample_below.to_ne_bytes());
-        bytes.extend(self.ring_bytes.to_ne_bytes());
-        bytes.extend(self.net_namespace.to_ne_bytes());
-        bytes.extend(self.reserved_too.to_ne_bytes());
-        bytes
     }
 }
 

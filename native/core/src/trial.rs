@@ -18,7 +18,7 @@ use crate::object::{self, map_handle};
 use crate::plan::{HttpPlan, PlannedHook, plan_http};
 use crate::records::{Endpoints, Record};
 use crate::session;
-use crate::settings::{Filter, HttpSettings};
+use crate::settings::{Filter, HttpSettings, KernelSettings};
 use crate::targets::Targets;
 
 const REQUEST: &[u8; 40] = b"GET /trial HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -98,7 +98,14 @@ fn try_plan(settings: &HttpSettings, plan: Option<HttpPlan>) -> Result<Trial> {
         return Ok(Trial::default());
     };
     let path = plan.adapter.object(&settings.object_path);
-    layout::check(&path, &[Record::layout(), Endpoints::layout()])?;
+    layout::check(
+        &path,
+        &[
+            Record::layout(),
+            Endpoints::layout(),
+            KernelSettings::layout(),
+        ],
+    )?;
     let candidate = HttpCandidate {
         path,
         settings: settings.clone(),

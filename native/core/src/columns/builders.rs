@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::types::{ArrowPrimitiveType, UInt16Type, UInt32Type};
 use arrow_array::{ArrayRef, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray};
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Fields};
+
+use super::table::struct_column;
 
 /// The end of `length` bytes or items as an Arrow offset.
 ///
@@ -227,33 +229,16 @@ pub enum EndpointRow<'a> {
     Unix { path: &'a str },
 }
 
-/// `Struct{address, port, path}`.
-#[derive(Debug)]
-pub(super) struct EndpointColumn {
-    address: TextColumn,
-    port: NumberColumn<arrow_array::types::UInt16Type>,
-    path: TextColumn,
-    validity: NullBufferBuilder,
+struct_column! {
+    /// `Struct{address, port, path}`.
+    EndpointColumn {
+        address: TextColumn,
+        port: NumberColumn<UInt16Type>,
+        path: TextColumn,
+    }
 }
 
 impl EndpointColumn {
-    pub(super) fn new() -> Self {
-        Self {
-            address: TextColumn::new(),
-            port: NumberColumn::new(),
-            path: TextColumn::new(),
-            validity: NullBufferBuilder::new(0),
-        }
-    }
-
-    pub(super) fn fields() -> Fields {
-        Fields::from(vec![
-            Field::new("address", DataType::Utf8, true),
-            Field::new("port", DataType::UInt16, true),
-            Field::new("path", DataType::Utf8, true),
-        ])
-    }
-
     pub(super) fn push(&mut self, endpoint: EndpointRow<'_>) {
         let (address, port, path) = match endpoint {
             EndpointRow::Unknown => (None, None, None),
@@ -265,24 +250,14 @@ impl EndpointColumn {
         self.path.push_option(path);
         self.validity.append(endpoint != EndpointRow::Unknown);
     }
-
-    pub(super) fn finish(&mut self) -> StructArray {
-        let rows = self.address.rows();
-        let members: Vec<ArrayRef> = vec![
-            Arc::new(self.address.finish()),
-            Arc::new(self.port.finish()),
-            Arc::new(self.path.finish()),
-        ];
-        struct_array(Self::fields(), members, &mut self.validity, rows)
-    }
 }
 
-/// `Struct{rtt_us, retransmits}`.
-#[derive(Debug)]
-pub(super) struct TcpColumn {
-    rtt_us: NumberColumn<arrow_array::types::UInt32Type>,
-    retransmits: NumberColumn<arrow_array::types::UInt32Type>,
-    validity: NullBufferBuilder,
+struct_column! {
+    /// `Struct{rtt_us, retransmits}`.
+    TcpColumn {
+        rtt_us: NumberColumn<UInt32Type>,
+        retransmits: NumberColumn<UInt32Type>,
+    }
 }
 
 /// What TCP itself knew during a request.
@@ -295,36 +270,10 @@ pub struct TcpRow {
 }
 
 impl TcpColumn {
-    pub(super) fn new() -> Self {
-        Self {
-            rtt_us: NumberColumn::new(),
-            retransmits: NumberColumn::new(),
-            validity: NullBufferBuilder::new(0),
-        }
-    }
-
-    pub(super) fn fields() -> Fields {
-        Fields::from(vec![
-            Field::new("rtt_us", DataType::UInt32, true),
-            Field::new("retransmits", DataType::UInt32, true),
-        ])
-    }
-
     pub(super) fn push(&mut self, tcp: Option<TcpRow>) {
         self.rtt_us.push_option(tcp.and_then(|tcp| tcp.rtt_us));
         self.retransmits.push_option(tcp.map(|tcp| tcp.retransmits));
         self.validity.append(tcp.is_some());
-    }
-
-    pub(super) fn finish(&mut self) -> StructArray {
-        let rtt_us = self.rtt_us.finish();
-        let rows = rtt_us.values().len();
-        struct_array(
-            Self::fields(),
-            vec![Arc::new(rtt_us), Arc::new(self.retransmits.finish())],
-            &mut self.validity,
-            rows,
-        )
     }
 }
 

@@ -12,6 +12,7 @@ mod interface;
 mod network;
 mod packet;
 mod profile;
+mod table;
 mod time;
 mod traffic;
 
@@ -20,7 +21,7 @@ pub use builders::{EndpointRow, HeaderFields, TcpRow};
 pub use connection::{ConnectionColumns, ConnectionRow};
 pub use flow::{FlowColumns, FlowRow, FlowTcpRow};
 pub use http::{HttpColumns, HttpRow};
-pub use interface::{InterfaceColumns, InterfaceRow, LEDGER, ProtocolRow};
+pub use interface::{InterfaceColumns, InterfaceRow, LedgerRow, ProtocolRow};
 pub use network::{FlowKeyRow, IcmpRow, InnerRow};
 pub use packet::{PacketColumns, PacketRow};
 pub use profile::{ProfileColumns, ProfileRow};

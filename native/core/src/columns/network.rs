@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::types::{UInt16Type, UInt32Type};
-use arrow_array::{ArrayRef, ListArray, StructArray};
-use arrow_buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_array::{ArrayRef, StructArray};
+use arrow_buffer::NullBufferBuilder;
 use arrow_schema::{DataType, Field, Fields};
 
-use super::builders::{NumberColumn, TextColumn, offset, struct_array};
+use super::builders::{NumberColumn, TextColumn, struct_array};
+use super::table::{Column, ListColumn, struct_column};
 
 /// A type and a code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,7 +62,7 @@ impl FlowKeyColumn {
             protocol: NumberColumn::new(),
             vlan: NumberColumn::new(),
             inner_vlan: NumberColumn::new(),
-            icmp: IcmpColumn::new(),
+            icmp: IcmpColumn::empty(),
             inner: InnerColumn::new(),
             validity: NullBufferBuilder::new(0),
         }
@@ -73,7 +74,7 @@ impl FlowKeyColumn {
             Field::new("protocol", DataType::UInt16, true),
             Field::new("vlan", DataType::UInt16, true),
             Field::new("inner_vlan", DataType::UInt16, true),
-            Field::new("icmp", DataType::Struct(IcmpColumn::fields()), true),
+            Field::new("icmp", IcmpColumn::data_type(), true),
             Field::new("inner", DataType::Struct(InnerColumn::fields()), true),
         ]);
         Fields::from(fields)
@@ -100,7 +101,7 @@ impl FlowKeyColumn {
             Arc::new(self.protocol.finish()) as ArrayRef,
             Arc::new(self.vlan.finish()),
             Arc::new(self.inner_vlan.finish()),
-            Arc::new(self.icmp.finish()),
+            self.icmp.take(),
             Arc::new(self.inner.finish()),
         ]);
         let rows = members[0].len();
@@ -153,40 +154,19 @@ impl AddressColumns {
     }
 }
 
-#[derive(Debug)]
-struct IcmpColumn {
-    kind: NumberColumn<UInt16Type>,
-    code: NumberColumn<UInt16Type>,
-    validity: NullBufferBuilder,
+struct_column! {
+    /// `Struct{type, code}`.
+    IcmpColumn {
+        kind as "type": NumberColumn<UInt16Type>,
+        code: NumberColumn<UInt16Type>,
+    }
 }
 
 impl IcmpColumn {
-    fn new() -> Self {
-        Self {
-            kind: NumberColumn::new(),
-            code: NumberColumn::new(),
-            validity: NullBufferBuilder::new(0),
-        }
-    }
-
-    fn fields() -> Fields {
-        Fields::from(vec![
-            Field::new("type", DataType::UInt16, true),
-            Field::new("code", DataType::UInt16, true),
-        ])
-    }
-
     fn push(&mut self, icmp: Option<IcmpRow>) {
         self.kind.push_option(icmp.map(|icmp| icmp.kind.into()));
         self.code.push_option(icmp.map(|icmp| icmp.code.into()));
         self.validity.append(icmp.is_some());
-    }
-
-    fn finish(&mut self) -> StructArray {
-        let kind = self.kind.finish();
-        let rows = arrow_array::Array::len(&kind);
-        let members: Vec<ArrayRef> = vec![Arc::new(kind), Arc::new(self.code.finish())];
-        struct_array(Self::fields(), members, &mut self.validity, rows)
     }
 }
 
@@ -243,48 +223,11 @@ impl InnerColumn {
 }
 
 /// `List<Utf8>`.
-#[derive(Debug)]
-pub(super) struct TextListColumn {
-    ends: Vec<i32>,
-    items: TextColumn,
-    validity: NullBufferBuilder,
-}
+pub(super) type TextListColumn = ListColumn<TextColumn>;
 
 impl TextListColumn {
-    pub(super) fn new() -> Self {
-        Self {
-            ends: vec![0],
-            items: TextColumn::new(),
-            validity: NullBufferBuilder::new(0),
-        }
-    }
-
-    pub(super) fn item() -> Field {
-        Field::new("item", DataType::Utf8, true)
-    }
-
-    pub(super) fn data_type() -> DataType {
-        DataType::List(Arc::new(Self::item()))
-    }
-
-    pub(super) fn push<'a>(&mut self, items: Option<impl IntoIterator<Item = &'a str>>) {
-        self.validity.append(items.is_some());
-        for item in items.into_iter().flatten() {
-            self.items.push(item);
-        }
-        self.ends.push(offset(self.items.rows()));
-    }
-
-    pub(super) fn finish(&mut self) -> ListArray {
-        let ends = std::mem::replace(&mut self.ends, vec![0]);
-        // SAFETY: starts at 0, ascends, and ends at the number of items.
-        let offsets = unsafe { OffsetBuffer::new_unchecked(ScalarBuffer::from(ends)) };
-        ListArray::new(
-            Arc::new(Self::item()),
-            offsets,
-            Arc::new(self.items.finish()),
-            self.validity.finish(),
-        )
+    pub(super) fn push_texts<'a>(&mut self, texts: Option<impl IntoIterator<Item = &'a str>>) {
+        self.push(texts, TextColumn::push);
     }
 }
 

@@ -14,7 +14,7 @@ use super::ledger::{Ledgers, MALFORMED, PROTOCOL_NUMBERS, PROTOCOLS};
 use super::records::{EGRESS, INGRESS, LedgerRecord};
 use crate::clock::{monotonic_ns, unix_minus_monotonic_ns};
 use crate::columns::{
-    FlowColumns, InterfaceColumns, InterfaceRow, ProtocolRow, TrafficRow, traffic_table,
+    FlowColumns, InterfaceColumns, InterfaceRow, LedgerRow, ProtocolRow, TrafficRow, traffic_table,
 };
 use crate::error::Result;
 
@@ -323,15 +323,15 @@ fn push_row(
         packets: new.total().packets * scale,
         bytes: new.total().bytes * scale,
         dropped,
-        ledger: [
-            new.runs,
-            new.flows,
-            new.filtered,
-            new.sampled_out,
-            new.not_ip,
-            new.malformed_total(),
-            new.other,
-        ],
+        ledger: LedgerRow {
+            runs: new.runs,
+            flows: new.flows,
+            filtered: new.filtered,
+            sampled_out: new.sampled_out,
+            not_ip: new.not_ip,
+            malformed: new.malformed_total(),
+            other: new.other,
+        },
         malformed: &malformed,
         protocols: &protocols,
     });

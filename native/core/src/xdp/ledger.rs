@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use libbpf_rs::MapHandle;
 
 use super::records::{CLASSES, LedgerRecord, MALFORMED_REASONS, Traffic};
-use super::table::MappedArray;
+use super::table;
 use crate::error::Result;
+use crate::mapped_array::MappedArray;
 
 /// Names of `enum malformed`.
 pub(crate) const MALFORMED: [&str; MALFORMED_REASONS] = [
@@ -52,7 +53,7 @@ pub(crate) struct Ledgers {
 impl Ledgers {
     pub(crate) fn map(map: &MapHandle, cpus: usize) -> Result<Self> {
         Ok(Self {
-            records: MappedArray::map(map)?,
+            records: table::map(map)?,
             cpus,
         })
     }

@@ -3,102 +3,19 @@
 //! See `bpf/include/xdp_table.h` for the life of an entry. Counters only grow while an entry lives, so that reading
 //! loses nothing; what is freed was marked before, and no program run that could hold it is left.
 
-use std::os::fd::{AsFd, AsRawFd};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use libbpf_rs::{MapCore, MapHandle};
+use libbpf_rs::MapHandle;
 
 use super::records::{FlowEntry, FlowSet};
 use super::settings::SET_PLACES;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::mapped_array::MappedArray;
 
 const FREE: u8 = 0;
 const CLAIMED: u8 = 1;
 /// No packet finds the entry any more.
 pub(crate) const OVER: u8 = 2;
-
-/// A memory-mapped array of the kernel.
-#[derive(Debug)]
-pub(crate) struct MappedArray {
-    start: NonNull<u8>,
-    bytes: usize,
-    stride: usize,
-}
-
-// SAFETY: the mapping is shared with the kernel anyway; all access is by volatile or atomic operations.
-unsafe impl Send for MappedArray {}
-// SAFETY: as above.
-unsafe impl Sync for MappedArray {}
-
-impl MappedArray {
-    /// Maps all of an array map that was made with `BPF_F_MMAPABLE`.
-    pub(crate) fn map(map: &MapHandle) -> Result<Self> {
-        let stride = (map.value_size() as usize).next_multiple_of(8);
-        let bytes = stride * map.max_entries() as usize;
-        // SAFETY: a new shared mapping of a map's descriptor; the kernel checks its size.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                map.as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        match NonNull::new(address.cast()) {
-            Some(start) if address != libc::MAP_FAILED => Ok(Self {
-                start,
-                bytes,
-                stride,
-            }),
-            _ => Err(Error::new(
-                ErrorKind::Failed,
-                "cannot map the flow table",
-                std::io::Error::last_os_error(),
-                "free some memory, or make it smaller: --flow-table-size 16384",
-            )),
-        }
-    }
-
-    /// The address of an element; panics beyond the end.
-    fn at(&self, index: usize) -> *mut u8 {
-        assert!((index + 1) * self.stride <= self.bytes, "beyond the map");
-        // SAFETY: within the mapping, as was just checked.
-        unsafe { self.start.as_ptr().add(index * self.stride) }
-    }
-
-    /// A copy of an element, as it is at this moment.
-    pub(crate) fn read<T: Copy>(&self, index: usize) -> T {
-        assert!(size_of::<T>() <= self.stride);
-        // SAFETY: within the element; T is one of the structs of integers, for which every bit pattern is valid.
-        unsafe { self.at(index).cast::<T>().read_volatile() }
-    }
-
-    /// A word of an element.
-    pub(crate) fn word(&self, index: usize, offset: usize) -> &AtomicU64 {
-        assert!(offset + 8 <= self.stride && offset.is_multiple_of(8));
-        // SAFETY: within the element and aligned; everybody changes it by atomic operations only.
-        unsafe { AtomicU64::from_ptr(self.at(index).add(offset).cast()) }
-    }
-
-    fn clear(&self, index: usize) {
-        // SAFETY: within the mapping.
-        unsafe { self.at(index).write_bytes(0, self.stride) };
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes / self.stride
-    }
-}
-
-impl Drop for MappedArray {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `map`, unmapped once.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
-    }
-}
 
 /// The flow table of a session.
 #[derive(Debug)]
@@ -108,15 +25,21 @@ pub(crate) struct FlowTable {
     used: MappedArray,
 }
 
+/// Maps a table whose size `--flow-table-size` decides.
+pub(super) fn map(map: &MapHandle) -> Result<MappedArray> {
+    let hint = "free some memory, or make it smaller: --flow-table-size 16384";
+    MappedArray::map(map, "cannot map the flow table", hint)
+}
+
 /// The number of an entry.
 pub(crate) type Slot = usize;
 
 impl FlowTable {
     pub(crate) fn map(sets: &MapHandle, entries: &MapHandle, used: &MapHandle) -> Result<Self> {
         Ok(Self {
-            sets: MappedArray::map(sets)?,
-            entries: MappedArray::map(entries)?,
-            used: MappedArray::map(used)?,
+            sets: map(sets)?,
+            entries: map(entries)?,
+            used: map(used)?,
         })
     }
 
