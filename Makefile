@@ -94,7 +94,7 @@ test-e2e: setup ## the tests against real servers and clients
 	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
 test-vm: setup ## other kernels under QEMU: what is marked vm (VM_ARGS='--kernel 5.10 --jobs 1' for less)
-	scripts/install-packages vm
+	scripts/install-packages vm && scripts/install-packages vm
 	PYTHONPATH=tests $(BIN)/python -m vm.matrix $(VM_ARGS)
 
 lint: lint-python lint-native lint-bpf lint-scripts ## all checks that run nothing: ruff, mypy, imports, clippy, rustfmt, clang, shellcheck

@@ -37,6 +37,7 @@ const volatile struct stack_settings settings SEC(".rodata.settings");
 
 #include "shared_maps.h"
 #include "targets.h"
+#include "present_task.h"
 #include "stack_state.h"
 #include "stack_unwind.h"
 
@@ -68,7 +69,7 @@ static __always_inline void take_user_stack(void *ctx, struct stack_scratch *scr
 
 static __always_inline bool wants_user_stack(struct task_struct *task, const struct stack_scratch *scratch)
 {
-	if (!settings.user_stacks || (task->flags & PF_KTHREAD))
+	if (!settings.user_stacks || (BPF_CORE_READ(task, flags) & PF_KTHREAD))
 		return false;
 	return settings.mixed_stacks || !scratch->sample.kernel_frames;
 }
@@ -79,14 +80,14 @@ static __always_inline void begin_sample(struct stack_scratch *scratch, struct t
 
 	sample->time_ns = bpf_ktime_get_ns();
 	sample->weight_ns = sample->end_pc = 0;
-	sample->pid = task->tgid;
-	sample->tid = task->pid;
+	sample->pid = BPF_CORE_READ(task, tgid);
+	sample->tid = BPF_CORE_READ(task, pid);
 	sample->waker = 0;
 	sample->kind = kind;
-	sample->flags = is_known_process(task->tgid) ? 0 : SAMPLE_NEW_PROCESS;
+	sample->flags = is_known_process(sample->pid) ? 0 : SAMPLE_NEW_PROCESS;
 	sample->end = END_NO_USER;
 	sample->user_frames = 0;
-	__builtin_memcpy(sample->comm, task->comm, sizeof(sample->comm));
+	BPF_CORE_READ_INTO(&sample->comm, task, comm);
 }
 
 static __always_inline void emit_sample(struct stack_scratch *scratch)
@@ -111,17 +112,19 @@ static __always_inline void emit_sample(struct stack_scratch *scratch)
 /* Handlers */
 static __always_inline int take_sample(void *ctx, bool by_tables)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct stack_scratch *scratch = get_stack_scratch(SCRATCH_SAMPLE);
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct task_struct *task;
 
 	/* pid 0 is the idle CPU */
-	if (!scratch || !task->tgid || !is_target(task->tgid))
+	if (!scratch || !pid || !is_target(pid))
 		return 0;
+	task = present_task();
 	begin_sample(scratch, task, SAMPLE_CPU);
 	take_kernel_stack(ctx, scratch);
 	if (wants_user_stack(task, scratch)) {
 		if (by_tables)
-			walk_user_stack(scratch, task);
+			walk_user_stack(scratch, SCRATCH_SAMPLE, task);
 		else
 			take_user_stack(ctx, scratch);
 	}
@@ -135,7 +138,7 @@ int handle_sample(void *ctx)
 	return take_sample(ctx, true);
 }
 
-/* Kernels without bpf_loop (before 5.17), or on request. */
+/* On request. */
 SEC("perf_event")
 int handle_sample_by_frame_pointers(void *ctx)
 {

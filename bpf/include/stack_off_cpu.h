@@ -58,11 +58,11 @@ static __always_inline void watch_thread(__u32 tid)
 }
 
 #if defined(__TARGET_ARCH_x86)
-#define IS_IN_CALL(regs) ((__s64)(regs)->orig_ax >= 0)
-#define USER_PC(regs) ((regs)->ip)
+#define IS_IN_CALL(regs) ((__s64)BPF_CORE_READ(regs, orig_ax) >= 0)
+#define USER_PC(regs) BPF_CORE_READ(regs, ip)
 #else
-#define IS_IN_CALL(regs) ((regs)->syscallno >= 0)
-#define USER_PC(regs) ((regs)->pc)
+#define IS_IN_CALL(regs) (BPF_CORE_READ(regs, syscallno) >= 0)
+#define USER_PC(regs) BPF_CORE_READ(regs, pc)
 #endif
 
 /* Whole periods of what has added up; the rest waits for more. */
@@ -131,7 +131,7 @@ static __always_inline void leave_cpu(struct task_struct *task, bool preempted, 
 	thread->out_ns = now;
 	thread->woken_ns = 0;
 	thread->waker = 0;
-	thread->could_run = preempted || !task->__state;
+	thread->could_run = preempted || is_runnable(task);
 }
 
 static __always_inline void enter_cpu(struct task_struct *task, __u64 now)
@@ -152,7 +152,7 @@ static __always_inline void enter_cpu(struct task_struct *task, __u64 now)
 	thread->blocked_told += take_periods(&thread->blocked_ns);
 	thread->queued_told += take_periods(&thread->queued_ns);
 	thread->kernel_bytes = bpf_get_task_stack(task, thread->frames, sizeof(thread->frames), 0);
-	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	regs = saved_registers(task);
 	if (task->flags & PF_KTHREAD)
 		tell_at_once(thread, task, 0);
 	else if (!IS_IN_CALL(regs))
@@ -185,8 +185,8 @@ int BPF_PROG(handle_waking, struct task_struct *task)
 SEC("tp_btf/sys_exit")
 int BPF_PROG(handle_call_end, struct pt_regs *regs, long result)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	__u32 tid = task->pid;
+	struct task_struct *task = present_task();
+	__u32 tid = bpf_get_current_pid_tgid();
 	struct watched_thread *thread = bpf_map_lookup_elem(&watched_threads, &tid);
 	struct stack_scratch *scratch;
 
@@ -198,7 +198,7 @@ int BPF_PROG(handle_call_end, struct pt_regs *regs, long result)
 	begin_sample(scratch, task, SAMPLE_OFF_CPU);
 	copy_wait_frames(scratch, thread);
 	if (wants_user_stack(task, scratch))
-		walk_user_stack(scratch, task);
+		walk_user_stack(scratch, SCRATCH_CALL_END, task);
 	emit_waits(scratch, thread);
 	return 0;
 }
