@@ -183,6 +183,7 @@ def test_a_process_that_has_ended_is_named_all_the_same(shares: Path) -> None:
     assert named >= 0.8 * sum(event["count"] for event in events)
 
 
+@pytest.mark.vm
 def test_callers_are_found_without_frame_pointers(shares: Path) -> None:
     run = run_tracer(
         "--tracer", "stack", "--output-format", "ndjson", "--", shares, CPU_SECONDS, seconds=PATIENCE
@@ -195,6 +196,25 @@ def test_callers_are_found_without_frame_pointers(shares: Path) -> None:
             assert event["stack"][0] == "_start"
             assert "main" in event["stack"]
             assert event["stack"].index("main") < event["stack"].index("five_parts")
+
+
+@pytest.mark.vm
+def test_callers_are_found_by_frame_pointers_alone(tmp_path: Path) -> None:
+    need_root()
+    program = tmp_path / "framed"
+    # optimised, the innermost functions of the program would have none
+    words = [need_command("gcc"), "-O0", "-fno-omit-frame-pointer", "-o", program, APPS / "shares.c"]
+    subprocess.run(words, check=True)
+    run = run_tracer(
+        *("--tracer", "stack", "--output-format", "ndjson", "--", program, CPU_SECONDS),
+        env={"UT_STACK_TRACER__ENABLE_DWARF_UNWINDING": "false"},
+        seconds=PATIENCE,
+    )
+    events = [event for event in profiles(run.stdout) if "five_parts" in event["stack"]]
+    called = sum(event["count"] for event in events if "main" in event["stack"])
+    assert called >= 0.9 * sum(event["count"] for event in events) > 0
+    for event in events:
+        assert event["end"] == "truncated", "a chain of frame pointers does not say whether it is whole"
 
 
 @pytest.mark.parametrize(
@@ -227,6 +247,7 @@ def test_stacks_of_ordinary_programs_are_complete(name: str, arguments: list[str
         assert (event["reason"] is None) == (event["end"] == "complete")
 
 
+@pytest.mark.vm
 def test_waits_are_as_long_as_they_are(waits: Path) -> None:
     rounds = 40
     words = ["--tracer", "stack", "--off-cpu", "--output-format", "ndjson", "--", waits, rounds]
