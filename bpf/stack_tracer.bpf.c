@@ -18,6 +18,7 @@
 #include <bpf/bpf_core_read.h>
 #include "compat.h"
 #include "stack_records.h"
+#include "call_records.h"
 
 /* Settings, fixed before load: see native/core/src/stack/settings.rs. */
 struct stack_settings {
@@ -28,10 +29,12 @@ struct stack_settings {
 	__u8 user_stacks;
 	__u8 mixed_stacks; /* keep both parts of a sample taken in the kernel */
 	__u8 off_cpu;	   /* measure where threads wait */
-	__u8 reserved[2];
+	__u8 by_tables;	   /* how stacks of calls are walked; samples have a program for each way */
+	__u8 call_events;  /* tell each call; else they are counted only */
 	__u32 max_depth; /* user frames per stack */
 	__u64 ring_bytes;
 	__u64 period_ns; /* between two samples */
+	__u64 call_ring_bytes;
 };
 const volatile struct stack_settings settings SEC(".rodata.settings");
 
@@ -39,6 +42,7 @@ const volatile struct stack_settings settings SEC(".rodata.settings");
 #include "targets.h"
 #include "present_task.h"
 #include "stack_state.h"
+#include "call_state.h"
 #include "stack_unwind.h"
 
 /* Helpers */
@@ -108,6 +112,8 @@ static __always_inline void emit_sample(struct stack_scratch *scratch)
 }
 
 #include "stack_off_cpu.h"
+#include "calls.h"
+#include "user_calls.h"
 
 /* Handlers */
 static __always_inline int take_sample(void *ctx, bool by_tables)

@@ -57,7 +57,11 @@ enum loss_place {
 	LOSS_STORAGE = 2,    /* connections that got no memory */
 	LOSS_READ_FAULT = 3, /* operations whose user memory could not be read */
 	LOSS_RECORDS = 4,    /* records that begin no request and found the ring full */
-	LOSS_PLACES = 8,
+	LOSS_CALLS = 5,	     /* entries and exits of functions that found no room in their ring */
+	LOSS_OPEN_CALLS = 6, /* calls whose exit is not told: too many were open at a time */
+	LOSS_RETURNS = 7,    /* calls whose exit is not told: the kernel follows 64 returns of a thread */
+	LOSS_CALL_COUNTS = 8, /* entries and exits that were not counted: too many functions times processes */
+	LOSS_PLACES = 16,
 };
 
 struct {

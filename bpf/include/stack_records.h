@@ -16,6 +16,7 @@
 enum sample_kind {
 	SAMPLE_CPU = 0,	    /* the thread was running */
 	SAMPLE_OFF_CPU = 1, /* the thread was waiting; `weight_ns` is for how long */
+	SAMPLE_CALL = 2,    /* the thread called a traced function; a part of its record (call_records.h) */
 };
 
 enum sample_flag {

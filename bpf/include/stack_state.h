@@ -10,8 +10,17 @@ struct {
 	__uint(max_entries, 1 << 22); /* set at load */
 } samples SEC(".maps");
 
-/* A sample does not fit on the stack of a program. One per program that may interrupt the other. */
-enum stack_scratch_use { SCRATCH_SAMPLE = 0, SCRATCH_SWITCH = 1, SCRATCH_CALL_END = 2, STACK_SCRATCH_USES = 3 };
+/*
+ * A sample does not fit on the stack of a program. One per program that may interrupt the other; several for calls,
+ * whose programs may be preempted by themselves.
+ */
+enum stack_scratch_use {
+	SCRATCH_SAMPLE = 0,
+	SCRATCH_SWITCH = 1,
+	SCRATCH_CALL_END = 2,
+	SCRATCH_CALLS = 3,
+	STACK_SCRATCH_USES = 7,
+};
 
 /* An executable range of a process, and the object behind it. */
 struct unwind_mapping {
@@ -34,9 +43,13 @@ struct user_registers {
 };
 
 struct stack_scratch {
-	struct user_registers registers;
+	__u64 is_busy; /* of calls */
+	/* what is told lies together, from one of these on */
+	struct call_texts texts;
+	struct call call;
 	struct sample sample;
 	__u64 frames[MAX_FRAMES + 1];
+	struct user_registers registers;
 };
 
 struct {

@@ -93,7 +93,8 @@ class StackSession(FilteredSession):
 
         Keys: object_path, self_pid, filter (bool), pids, cgroups [(hierarchy, id)], names, frequency_hz,
         kernel_stacks, user_stacks, mixed_stacks, by_tables, off_cpu (bools), max_depth (frames),
-        stacks_held, interval_ns, ring_bytes (a power of two).
+        stacks_held, interval_ns, ring_bytes, call_ring_bytes (powers of two), samples, call_events (bools),
+        functions (as `--trace-function` names them).
         """
 
 class XdpSession(Session):

@@ -167,7 +167,7 @@ def test_a_configuration_that_asks_for_too_much_is_refused(
     monkeypatch.delenv("UT_RUN__TRACERS")
     file = tmp_path / "c.yaml"
     file.write_text(
-        "export:\n  otlp_endpoint: http://h:1\nstack_tracer: {mode: mixed}\nrun: {tracers: [http]}\n"
+        "export:\n  otlp_endpoint: http://h:1\nstack_tracer: {mode: on-demand}\nrun: {tracers: [http]}\n"
         "http_tracer: {protocols: [https]}\n"
     )
     assert run_command_line(["--config", str(file)]) == 2

@@ -32,6 +32,7 @@ struct ns_common;
 struct nsproxy;
 struct path;
 struct qstr;
+struct return_instance;
 struct signal_struct;
 struct sk_buff_head;
 struct sock;
@@ -42,9 +43,12 @@ struct task_struct;
 struct thread_info;
 struct thread_struct;
 struct unix_address;
+struct uprobe_task;
+struct uprobes_state;
 struct user_msghdr;
 struct user_pt_regs;
 struct uts_namespace;
+struct xol_area;
 
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -241,6 +245,7 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	struct css_set *cgroups;
+	struct uprobe_task *utask;
 	struct thread_struct thread;
 };
 
@@ -253,12 +258,32 @@ struct signal_struct {
 	int nr_threads;
 };
 
+struct uprobes_state {
+	struct xol_area *xol_area;
+};
+
 struct mm_struct {
 	struct {
 		long unsigned int arg_start;
 		long unsigned int arg_end;
 		struct file *exe_file;
+		struct uprobes_state uprobes_state;
 	};
+};
+
+struct xol_area {
+	long unsigned int vaddr;
+};
+
+struct uprobe_task {
+	struct return_instance *return_instances;
+	unsigned int depth;
+};
+
+struct return_instance {
+	long unsigned int stack;
+	long unsigned int orig_ret_vaddr;
+	struct return_instance *next;
 };
 
 struct files_struct {

@@ -7,6 +7,7 @@
 
 mod advice;
 mod budget;
+pub mod calls;
 pub mod clock;
 pub mod columns;
 pub mod decode;

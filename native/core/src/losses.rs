@@ -5,12 +5,16 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use crate::error::{Error, ErrorKind, Result};
 
 /// `enum loss_place` of `bpf/include/shared_maps.h`.
-pub(crate) const LOSS_PLACES: [&str; 5] = [
+pub(crate) const LOSS_PLACES: [&str; 9] = [
     "ring_full",
     "targets",
     "connection_memory",
     "unreadable_memory",
     "records",
+    "calls",
+    "open_calls",
+    "returns",
+    "call_counts",
 ];
 
 /// `enum hit_place` of `bpf/include/shared_maps.h`.

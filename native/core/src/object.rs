@@ -105,9 +105,15 @@ pub(crate) fn set_map_size(open: &mut OpenObject, wanted: &str, entries: u32) ->
 }
 
 /// Loads what the plan names and nothing else.
-pub(crate) fn load(mut open: OpenObject, plan: &[PlannedHook], what: &str) -> Result<Object> {
+pub(crate) fn load(open: OpenObject, plan: &[PlannedHook], what: &str) -> Result<Object> {
+    let names: Vec<_> = plan.iter().map(|hook| hook.program).collect();
+    load_programs(open, &names, what)
+}
+
+/// Loads the programs of these names and no others.
+pub(crate) fn load_programs(mut open: OpenObject, names: &[&str], what: &str) -> Result<Object> {
     for mut program in open.progs_mut() {
-        let wanted = plan.iter().any(|hook| program.name() == hook.program);
+        let wanted = names.iter().any(|name| program.name() == *name);
         program.set_autoload(wanted);
     }
     verifier_log::take();

@@ -9,11 +9,19 @@ use crate::error::{Error, ErrorKind, Result};
 /// How often the ring is looked at when nobody wakes the reader.
 pub(crate) const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 
+/// What takes a ring's records.
+pub(crate) type Keep = Box<dyn Fn(&[u8])>;
+
 /// A reader that gives each record to `keep`.
 pub(crate) fn open_ring(
     ring: &MapHandle,
     keep: impl Fn(&[u8]) + 'static,
 ) -> Result<RingBuffer<'static>> {
+    open_rings(vec![(ring, Box::new(keep))])
+}
+
+/// One reader of several rings, each with its own taker.
+pub(crate) fn open_rings(rings: Vec<(&MapHandle, Keep)>) -> Result<RingBuffer<'static>> {
     let failed = |error| {
         Error::new(
             ErrorKind::Failed,
@@ -23,12 +31,14 @@ pub(crate) fn open_ring(
         )
     };
     let mut builder = RingBufferBuilder::new();
-    builder
-        .add(ring, move |record: &[u8]| {
-            keep(record);
-            0
-        })
-        .map_err(failed)?;
+    for (ring, keep) in rings {
+        builder
+            .add(ring, move |record: &[u8]| {
+                keep(record);
+                0
+            })
+            .map_err(failed)?;
+    }
     builder.build().map_err(failed)
 }
 

@@ -56,7 +56,10 @@ pub(crate) fn stack_settings(dict: &Bound<'_, PyDict>) -> PyResult<StackSettings
     Ok(StackSettings {
         object_path: get(dict, "object_path")?,
         filter: filter(dict)?,
+        samples: get(dict, "samples")?,
         frequency_hz: get(dict, "frequency_hz")?,
+        functions: get(dict, "functions")?,
+        call_events: get(dict, "call_events")?,
         kernel_stacks: get(dict, "kernel_stacks")?,
         user_stacks: get(dict, "user_stacks")?,
         mixed_stacks: get(dict, "mixed_stacks")?,
@@ -66,6 +69,7 @@ pub(crate) fn stack_settings(dict: &Bound<'_, PyDict>) -> PyResult<StackSettings
         stacks_held: get(dict, "stacks_held")?,
         interval: Duration::from_nanos(get(dict, "interval_ns")?),
         ring_bytes: get(dict, "ring_bytes")?,
+        call_ring_bytes: get(dict, "call_ring_bytes")?,
     })
 }
 

@@ -193,6 +193,23 @@ FLAGS: Final = (
         tracer="xdp",
     ),
     Flag(
+        ("--mode",),
+        "stack_tracer.mode",
+        WHAT,
+        "sample stacks, trace functions, or both; default: sampling",
+        choices=("sampling", "tracing", "mixed"),
+        tracer="stack",
+    ),
+    Flag(
+        ("--trace-function",),
+        "stack_tracer.trace_functions",
+        WHAT,
+        "a function to trace, such as u:/path:symbol; globs; repeatable",
+        "SPEC",
+        Arity.REPEATED,
+        tracer="stack",
+    ),
+    Flag(
         ("--off-cpu",),
         "stack_tracer.off_cpu",
         WHAT,

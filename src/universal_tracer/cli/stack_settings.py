@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 # Two thousand deep stacks, or many more ordinary ones: a second of 64 busy CPUs. It is drained every 50 ms.
 _RING_BYTES: Final = 4 * 1024 * 1024
+# A hundred thousand calls between two looks.
+_CALL_RING_BYTES: Final = 16 * 1024 * 1024
+_NO_RING_BYTES: Final = 4096
 _OBJECT: Final = "objects/stack_tracer.o"
 _INTERVAL_NS: Final = 1_000_000_000
 
@@ -29,7 +32,10 @@ def stack_settings(config: Config, targets: Targets) -> dict[str, object]:
         "pids": [*targets.first_pids, *_pids_of(own_names)],
         "cgroups": targets.first_groups(),
         "names": [*targets.names, *own_names],
+        "samples": stack.mode != "tracing",
         "frequency_hz": stack.sampling_frequency,
+        "functions": list(stack.trace_functions),
+        "call_events": not config.output.metrics_only,
         "kernel_stacks": stack.enable_kernel_stacks,
         "user_stacks": stack.enable_user_stacks,
         "mixed_stacks": stack.enable_mixed_stacks,
@@ -39,6 +45,7 @@ def stack_settings(config: Config, targets: Targets) -> dict[str, object]:
         "stacks_held": stack.stack_map_size,
         "interval_ns": _INTERVAL_NS,
         "ring_bytes": _RING_BYTES,
+        "call_ring_bytes": _CALL_RING_BYTES if stack.trace_functions else _NO_RING_BYTES,
     }
 
 

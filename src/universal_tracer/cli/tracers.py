@@ -56,7 +56,7 @@ TRACERS: Final[dict[str, Tracer]] = {
     "stack": Tracer(
         name="stack",
         sees="stacks",
-        events=("profile",),
+        events=("profile", "function"),
         rate_key="stack_tracer.sampling_frequency",
         directory_files=(("stack-events.json", "json"), ("flamegraph.svg", "svg")),
         opener="universal_tracer.sources.live:open_stack",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from universal_tracer.config.tree import Config
 
 _SUMMARY: Final = "summary"
+_TRACING: Final = ("tracing", "mixed")
 
 
 def contradictions(config: Config, origins: Mapping[str, str]) -> list[str]:
@@ -26,6 +27,7 @@ def contradictions(config: Config, origins: Mapping[str, str]) -> list[str]:
         *_packets(config, origins),
         *_metrics_only(config, origins),
         *_listen(config, origins),
+        *_modes(config, origins),
     ]
 
 
@@ -88,6 +90,14 @@ def _listen(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
             yield _told(origins, "export.prometheus_endpoint", str(error))
 
 
+def _modes(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    stack = config.stack_tracer
+    if stack.mode in _TRACING and not stack.trace_functions:
+        yield _told(origins, "stack_tracer.mode", f"{stack.mode!r} traces functions, and none is named")
+    if stack.mode not in _TRACING and stack.trace_functions:
+        yield _told(origins, "stack_tracer.trace_functions", f"{stack.mode!r} traces no functions")
+
+
 # Keys that this version reads and checks but cannot act on: with any other value than the default it would do
 # something else than it was asked to.
 _ONLY_DEFAULT: Final = (
@@ -97,13 +107,12 @@ _ONLY_DEFAULT: Final = (
     "http_tracer.span_header",
     "export.jaeger_endpoint",
     "export.otlp_endpoint",
-    "stack_tracer.mode",
-    "stack_tracer.trace_functions",
     "stack_tracer.trigger",
     "stack_tracer.enable_memory_profiling",
     "stack_tracer.enable_deadlock_detection",
 )
 _PROTOCOL: Final = "http"
+_ON_DEMAND: Final = "on-demand"
 
 
 def require_available(config: Config, origins: Mapping[str, str], tracers: Collection[str]) -> None:
@@ -116,6 +125,8 @@ def require_available(config: Config, origins: Mapping[str, str], tracers: Colle
         for dotted in _ONLY_DEFAULT
         if _value(config, dotted) != keys()[dotted].default
     ]
+    if config.stack_tracer.mode == _ON_DEMAND:
+        faults.append(_told(origins, "stack_tracer.mode", "this version cannot do that yet"))
     if _PROTOCOL not in config.http_tracer.protocols:
         faults.append(_told(origins, "http_tracer.protocols", f"this version looks for {_PROTOCOL} only"))
     faults += [

@@ -23,6 +23,8 @@ __all__ = ["DEFAULT_ORIGIN", "FlagValue", "Settings", "load_settings", "tracers_
 
 DEFAULT_ORIGIN: Final = "default"
 _MAX_FAULTS_TOLD: Final = 50
+_MODE: Final = "stack_tracer.mode"
+_FUNCTIONS: Final = "stack_tracer.trace_functions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def tracers_named(file: Path | None, environment: Mapping[str, str]) -> tuple[st
 
 
 def _settings(collected: Collected) -> Settings:
+    _imply(collected)
     by_section: dict[str, dict[str, Any]] = {name: {} for name in sections()}
     for dotted, value in collected.values.items():
         key = keys()[dotted]
@@ -79,6 +82,13 @@ def _settings(collected: Collected) -> Settings:
     parts: dict[str, Any] = {name: cls(**by_section[name]) for name, cls in sections().items()}
     origins = {dotted: collected.origins.get(dotted, DEFAULT_ORIGIN) for dotted in keys()}
     return Settings(Config(**parts), origins)
+
+
+def _imply(collected: Collected) -> None:
+    """Who names functions wants them traced, without having to say so."""
+    if collected.values.get(_FUNCTIONS) and _MODE not in collected.origins:
+        collected.values[_MODE] = "tracing"
+        collected.origins[_MODE] = collected.origins[_FUNCTIONS]
 
 
 def _config_error(faults: Sequence[str], file: Path | None) -> ConfigError:

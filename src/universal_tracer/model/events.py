@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from universal_tracer.model.columns import Array, Column, EventType, Object, Scalar
 from universal_tracer.model.common import COMMON_COLUMNS, CONTAINER
+from universal_tracer.model.function import FUNCTION
 from universal_tracer.model.network_events import FLOW, INTERFACE, PACKET
 from universal_tracer.model.profile import PROFILE
 
@@ -218,6 +219,9 @@ SUMMARY = EventType(
 )
 
 EVENT_TYPES: Mapping[str, EventType] = MappingProxyType(
-    {event.name: event for event in (HTTP, CONNECTION, PACKET, FLOW, INTERFACE, PROFILE, LOSS, SUMMARY)}
+    {
+        event.name: event
+        for event in (HTTP, CONNECTION, PACKET, FLOW, INTERFACE, PROFILE, FUNCTION, LOSS, SUMMARY)
+    }
 )
 """Every event type by its name, in the order of the documentation."""

@@ -7,6 +7,7 @@
 mod builders;
 mod connection;
 mod flow;
+mod function;
 mod http;
 mod interface;
 mod network;
@@ -20,6 +21,7 @@ pub(crate) use builders::ascii_text;
 pub use builders::{EndpointRow, HeaderFields, TcpRow};
 pub use connection::{ConnectionColumns, ConnectionRow};
 pub use flow::{FlowColumns, FlowRow, FlowTcpRow};
+pub use function::{ArgumentRow, FunctionColumns, FunctionRow};
 pub use http::{HttpColumns, HttpRow};
 pub use interface::{InterfaceColumns, InterfaceRow, LedgerRow, ProtocolRow};
 pub use network::{FlowKeyRow, IcmpRow, InnerRow};

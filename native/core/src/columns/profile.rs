@@ -73,7 +73,7 @@ struct_column! {
 }
 
 impl FrameColumn {
-    fn push(&mut self, frame: &Frame) {
+    pub(super) fn push(&mut self, frame: &Frame) {
         self.name.push(&frame.name);
         self.module.push_option(frame.module.as_deref());
         self.file.push_option(frame.file.as_deref());

@@ -138,8 +138,8 @@ impl Collector {
     }
 
     /// Counts a sample; tells when its process was looked at because of it.
-    pub(crate) fn add(&mut self, taken: Taken) -> Option<Learnt> {
-        let (image, learnt) = self.image_of(&taken);
+    pub(crate) fn add(&mut self, taken: &Taken) -> Option<Learnt> {
+        let (stack, learnt) = self.stack_of(taken);
         let weight = match taken.kind {
             Kind::Cpu => Weight {
                 count: 1,
@@ -151,6 +151,15 @@ impl Collector {
             },
         };
         self.samples += weight.count;
+        let sum = self.interval.stacks.entry(stack).or_default();
+        sum.count += weight.count;
+        sum.value_ns += weight.value_ns;
+        learnt
+    }
+
+    /// A sample's stack with the process image that it belongs to; tells when the process was looked at.
+    pub(crate) fn stack_of(&mut self, taken: &Taken) -> (Stack, Option<Learnt>) {
+        let (image, learnt) = self.image_of(taken);
         let stack = Stack {
             kind: taken.kind,
             pid: taken.head.pid,
@@ -159,13 +168,10 @@ impl Collector {
             end: taken.end,
             is_run_queue: taken.has(flag::RUN_QUEUE),
             kernel_frames: taken.head.kernel_frames.into(),
-            frames: taken.frames,
+            frames: taken.frames.clone(),
             image,
         };
-        let sum = self.interval.stacks.entry(stack).or_default();
-        sum.count += weight.count;
-        sum.value_ns += weight.value_ns;
-        learnt
+        (stack, learnt)
     }
 
     /// The stacks since the last call.

@@ -5,78 +5,40 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arrow_array::RecordBatch;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use super::collect::{Collector, Interval, Learnt};
+use super::collect::{Collector, Interval, Learnt, Stack};
 use super::record::Taken;
 use super::report::Reporter;
+use super::shared::{Ready, Shared};
+use crate::calls::collect::CallCollector;
+use crate::calls::pair::CallRow;
+use crate::calls::record::{Event, TakenCall};
+use crate::calls::report::CallReporter;
 use crate::clock;
-use crate::columns::ProfileColumns;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ring::{self, open_ring};
+use crate::ring::{self, open_rings};
 use crate::unwind::tables::Tables;
 
 /// Intervals that may wait for their names; beyond it they grow instead.
 const INTERVALS_WAITING: usize = 2;
 const RECORDS_AT_ONCE: usize = 1024;
+/// How often calls are told.
+const CALLS_EVERY: Duration = Duration::from_millis(200);
+/// Calls that are told at once, and at most.
+const CALLS_AT_MOST: usize = 50_000;
 /// How long a start waits for the unwind tables of processes that run already.
 const TABLES_PATIENCE: Duration = Duration::from_secs(3);
-
-/// What the threads and the reader of columns share.
-#[derive(Default)]
-pub(crate) struct Shared {
-    ready: Mutex<ProfileColumns>,
-    progress: Condvar,
-    stop: AtomicBool,
-    /// Everything before this CLOCK_MONOTONIC time has been told.
-    complete_ns: AtomicU64,
-    samples: AtomicU64,
-}
-
-impl Shared {
-    pub(crate) fn samples(&self) -> u64 {
-        self.samples.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn complete_ns(&self) -> u64 {
-        self.complete_ns.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn request_stop(&self) {
-        self.stop.store(true, Ordering::Release);
-    }
-
-    /// Waits up to `wait` for a report, less when there is one.
-    pub(crate) fn take(&self, wait: Duration) -> Option<RecordBatch> {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_idle =
-            |ready: &mut ProfileColumns| ready.rows() == 0 && !self.stop.load(Ordering::Acquire);
-        let (mut ready, _) = self
-            .progress
-            .wait_timeout_while(ready, wait, is_idle)
-            .unwrap_or_else(PoisonError::into_inner);
-        ready.finish().ok().flatten()
-    }
-
-    fn put(&self, write: impl FnOnce(&mut ProfileColumns), complete_ns: u64) {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        write(&mut ready);
-        self.complete_ns.store(complete_ns, Ordering::Release);
-        drop(ready);
-        self.progress.notify_all();
-    }
-}
 
 /// The kernel's side of what is known of processes.
 pub(crate) struct KernelTables {
     pub(crate) ring: MapHandle,
+    pub(crate) calls: MapHandle,
     pub(crate) known: MapHandle,
     pub(crate) unwind: Tables,
 }
@@ -102,6 +64,12 @@ pub(crate) struct Pace {
     pub(crate) stacks_held: usize,
 }
 
+/// What the first thread gives to the second.
+enum Work {
+    Stacks(Interval),
+    Calls(Vec<CallRow>),
+}
+
 /// The two threads; both end after [`Shared::request_stop`].
 pub(crate) struct Threads {
     drain: JoinHandle<Result<()>>,
@@ -114,6 +82,7 @@ impl Threads {
         shared: &Arc<Shared>,
         mut tables: KernelTables,
         pace: Pace,
+        calls: CallReporter,
         first_pids: Vec<u32>,
     ) -> Result<Self> {
         let mut collector = Collector::new(pace.period_ns, clock::monotonic_ns());
@@ -122,13 +91,20 @@ impl Threads {
         }
         tables.unwind.settle(TABLES_PATIENCE);
         let (to_names, from_drain) = sync_channel(INTERVALS_WAITING);
-        let for_drain = Arc::clone(shared);
         let for_names = Arc::clone(shared);
+        let drain = Drain {
+            shared: Arc::clone(shared),
+            tables,
+            pace,
+            collector,
+            calls: CallCollector::new(calls.clone()),
+            to_names,
+        };
         Ok(Self {
-            drain: spawn("ut-stacks", move || {
-                drain(&for_drain, &mut tables, pace, collector, &to_names)
+            drain: spawn("ut-stacks", move || drain.run())?,
+            names: spawn("ut-names", move || {
+                name_all(&for_names, &calls, &from_drain);
             })?,
-            names: spawn("ut-names", move || name_all(&for_names, &from_drain))?,
         })
     }
 
@@ -154,64 +130,175 @@ fn failed(what: &str, cause: &impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Failed, what, cause, "run again with -v")
 }
 
-fn drain(
-    shared: &Shared,
-    tables: &mut KernelTables,
+/// The first thread.
+struct Drain {
+    shared: Arc<Shared>,
+    tables: KernelTables,
     pace: Pace,
-    mut collector: Collector,
-    to_names: &SyncSender<Interval>,
-) -> Result<()> {
-    let waiting: Rc<RefCell<Vec<Taken>>> = Rc::default();
-    let keep = Rc::clone(&waiting);
-    let ring = open_ring(&tables.ring, move |record| {
-        keep.borrow_mut().extend(Taken::parse(record));
-    })?;
-    let mut due = Instant::now() + pace.interval;
-    loop {
-        // read first: what was in the ring before the stop is taken after it
-        let is_last = shared.stop.load(Ordering::Acquire);
-        let now_ns = clock::monotonic_ns();
-        while ring.consume_raw_n(RECORDS_AT_ONCE) > 0 {
-            for taken in waiting.borrow_mut().drain(..) {
-                if let Some(learnt) = collector.add(taken) {
-                    tables.tell(&learnt);
-                }
+    collector: Collector,
+    calls: CallCollector,
+    to_names: SyncSender<Work>,
+}
+
+impl Drain {
+    fn run(mut self) -> Result<()> {
+        let samples: Rc<RefCell<Vec<Taken>>> = Rc::default();
+        let calls: Rc<RefCell<Vec<TakenCall>>> = Rc::default();
+        let (keep_samples, keep_calls) = (Rc::clone(&samples), Rc::clone(&calls));
+        let ring = open_rings(vec![
+            (
+                &self.tables.ring,
+                Box::new(move |record| keep_samples.borrow_mut().extend(Taken::parse(record))),
+            ),
+            (
+                &self.tables.calls,
+                Box::new(move |record| keep_calls.borrow_mut().extend(TakenCall::parse(record))),
+            ),
+        ])?;
+        let mut due = Due::new(self.pace);
+        loop {
+            // read first: what was in the ring before the stop is taken after it
+            let is_last = self.shared.must_stop();
+            let now_ns = clock::monotonic_ns();
+            while ring.consume_raw_n(RECORDS_AT_ONCE) > 0 {
+                self.take(&mut samples.borrow_mut(), &mut calls.borrow_mut());
+            }
+            self.shared.count(self.collector.samples, self.calls.taken);
+            if is_last {
+                // nobody is left to hear of an error here
+                let _ = self.to_names.send(Work::Calls(self.calls.take()));
+                let _ = self
+                    .to_names
+                    .send(Work::Stacks(self.collector.take(now_ns)));
+                return Ok(());
+            }
+            self.forget();
+            if due.calls(self.calls.waiting()) {
+                self.hand_over_calls();
+            }
+            if due.stacks(self.collector.distinct()) {
+                self.hand_over_stacks(now_ns);
+            }
+            ring::wait_for_records(&ring);
+        }
+    }
+
+    fn take(&mut self, samples: &mut Vec<Taken>, calls: &mut Vec<TakenCall>) {
+        for taken in samples.drain(..) {
+            if let Some(learnt) = self.collector.add(&taken) {
+                self.tables.tell(&learnt);
             }
         }
-        shared.samples.store(collector.samples, Ordering::Relaxed);
-        if is_last {
-            // nobody is left to hear of an error here
-            let _ = to_names.send(collector.take(now_ns));
-            return Ok(());
+        for taken in calls.drain(..) {
+            if let Some(learnt) = self.calls.add(taken, &mut self.collector) {
+                self.tables.tell(&learnt);
+            }
         }
-        for pid in collector.forget() {
-            tables.unwind.forget(pid);
+        if self.calls.waiting() >= CALLS_AT_MOST {
+            self.hand_over_calls();
         }
-        if Instant::now() >= due || collector.distinct() >= pace.stacks_held {
-            due = Instant::now() + pace.interval;
-            hand_over(&mut collector, now_ns, to_names);
+    }
+
+    fn forget(&mut self) {
+        let gone = self.collector.forget();
+        self.calls.forget(&gone);
+        for pid in gone {
+            self.tables.unwind.forget(pid);
         }
-        ring::wait_for_records(&ring);
+    }
+
+    /// Gives the interval away; one that finds no room goes on and is told with the next.
+    fn hand_over_stacks(&mut self, now_ns: u64) {
+        let work = Work::Stacks(self.collector.take(now_ns));
+        if let Err(
+            TrySendError::Full(Work::Stacks(interval))
+            | TrySendError::Disconnected(Work::Stacks(interval)),
+        ) = self.to_names.try_send(work)
+        {
+            self.collector.put_back(interval);
+        }
+    }
+
+    /// Likewise; where too many wait already, the ring has to, and what it cannot hold is counted as lost.
+    fn hand_over_calls(&mut self) {
+        let calls = self.calls.take();
+        if calls.len() >= CALLS_AT_MOST {
+            // fails when the other thread has ended: its error is told when it is joined
+            let _ = self.to_names.send(Work::Calls(calls));
+            return;
+        }
+        if let Err(
+            TrySendError::Full(Work::Calls(calls)) | TrySendError::Disconnected(Work::Calls(calls)),
+        ) = self.to_names.try_send(Work::Calls(calls))
+        {
+            self.calls.put_back(calls);
+        }
     }
 }
 
-/// Gives the interval away; one that finds no room goes on and is told with the next.
-fn hand_over(collector: &mut Collector, now_ns: u64, to_names: &SyncSender<Interval>) {
-    let interval = collector.take(now_ns);
-    if let Err(TrySendError::Full(interval) | TrySendError::Disconnected(interval)) =
-        to_names.try_send(interval)
-    {
-        collector.put_back(interval);
+/// When something has to be handed over.
+struct Due {
+    pace: Pace,
+    stacks: Instant,
+    calls: Instant,
+}
+
+impl Due {
+    fn new(pace: Pace) -> Self {
+        let now = Instant::now();
+        Self {
+            pace,
+            stacks: now + pace.interval,
+            calls: now + CALLS_EVERY,
+        }
+    }
+
+    fn stacks(&mut self, distinct: usize) -> bool {
+        let is_due = Instant::now() >= self.stacks || distinct >= self.pace.stacks_held;
+        if is_due {
+            self.stacks = Instant::now() + self.pace.interval;
+        }
+        is_due
+    }
+
+    fn calls(&mut self, waiting: usize) -> bool {
+        let is_due = waiting > 0 && Instant::now() >= self.calls;
+        if is_due {
+            self.calls = Instant::now() + CALLS_EVERY;
+        }
+        is_due
     }
 }
 
-fn name_all(shared: &Shared, from_drain: &Receiver<Interval>) {
+fn name_all(shared: &Shared, calls: &CallReporter, from_drain: &Receiver<Work>) {
     let mut reporter = Reporter::default();
-    while let Ok(interval) = from_drain.recv() {
-        reporter.prepare(&interval);
+    while let Ok(work) = from_drain.recv() {
         let unix_offset_ns = clock::unix_minus_monotonic_ns();
-        let write =
-            |columns: &mut ProfileColumns| reporter.report(&interval, unix_offset_ns, columns);
-        shared.put(write, interval.end_ns);
+        match work {
+            Work::Stacks(interval) => {
+                reporter.prepare(interval.stacks.keys());
+                let write = |ready: &mut Ready| {
+                    reporter.report(&interval, unix_offset_ns, &mut ready.profile);
+                };
+                shared.put(write, Some(interval.end_ns));
+            }
+            Work::Calls(rows) => {
+                shared.wait_for_room();
+                reporter.prepare(stacks_of(&rows));
+                let write = |ready: &mut Ready| {
+                    for row in &rows {
+                        calls.push(unix_offset_ns, row, &reporter, &mut ready.functions);
+                    }
+                };
+                shared.put(write, None);
+            }
+        }
     }
+}
+
+/// The stacks of entries; exits have those of theirs.
+fn stacks_of(rows: &[CallRow]) -> impl Iterator<Item = &Stack> + Clone {
+    rows.iter()
+        .filter(|row| row.event == Event::Entry)
+        .filter_map(|row| Some(&*row.entered.as_ref()?.stack))
 }

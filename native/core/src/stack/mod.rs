@@ -3,13 +3,14 @@
 //! The kernel takes a sample with its stack ([`record`]), [`collect`] counts equal ones, [`report`] names them once an
 //! interval is over. [`StackSession`] owns what is in the kernel.
 
-mod collect;
+pub(crate) mod collect;
 mod drain;
 mod perf;
 mod plan;
 pub mod record;
-mod report;
+pub(crate) mod report;
 pub mod settings;
+mod shared;
 mod threads;
 pub mod trial;
 
@@ -18,29 +19,36 @@ use std::time::Duration;
 
 use libbpf_rs::{Link, MapHandle, Object, OpenObject};
 
+use crate::calls::attach::CallPlan;
+use crate::calls::record::{Call, Texts};
+use crate::calls::report::CallReporter;
+use crate::calls::tables;
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::functions::{Function, Scope, resolve};
 use crate::layout;
-use crate::losses::read_counters;
+use crate::losses::{LOSS_PLACES, read_counters};
 use crate::object::{self, CgroupId, map_handle};
 use crate::plan::PlannedHook;
 use crate::targets::Targets;
 use crate::tracer::{self, HookRow, Session, TickBatches};
 use crate::unwind::tables::Tables;
-use drain::{KernelTables, Pace, Shared, Threads};
+use drain::{KernelTables, Pace, Threads};
 use record::Sample;
 pub use settings::StackSettings;
+use shared::Shared;
 use threads::WatchedThreads;
 
+/// MAX_OPEN_CALLS of `bpf/include/call_state.h`.
+const MOST_OPEN_CALLS: u32 = 65_536;
 const CANNOT_LOAD: &str = "cannot load the stack tracer into the kernel";
-
-/// The places of `enum loss_place` that this tracer counts in.
-const LOSS_PLACES: [&str; 2] = ["ring_full", "targets"];
 
 /// A session; nothing is loaded before [`Session::attach`].
 pub struct StackSession {
     settings: StackSettings,
     plan: Vec<PlannedHook>,
+    functions: Arc<[Function]>,
+    calls: CallPlan,
     running: Option<Running>,
     /// What was sampled stays readable after the programs are gone.
     shared: Arc<Shared>,
@@ -71,16 +79,37 @@ impl StackSession {
         let plan = plan::plan(
             settings.filter.enabled,
             settings.off_cpu,
-            sampler(&settings),
+            settings.samples.then(|| sampler(&settings)),
         )?;
-        layout::check(&settings.object_path, &[Sample::layout()])?;
+        let layouts = [Sample::layout(), Call::layout(), Texts::layout()];
+        layout::check(&settings.object_path, &layouts)?;
+        let scope = Scope {
+            pids: settings.filter.pids.clone(),
+        };
+        let functions: Arc<[Function]> = resolve(&settings.functions, &scope)?.into();
         Ok(Self {
             settings,
             plan,
+            calls: CallPlan::new(&functions),
+            functions,
             running: None,
             shared: Arc::default(),
             losses: None,
         })
+    }
+
+    fn load(&self) -> Result<Object> {
+        let mut open = open(&self.settings)?;
+        self.calls.configure(&mut open);
+        object::set_map_size(&mut open, "functions", self.functions.len().max(1) as u32)?;
+        if self.calls.needs_open_calls() {
+            object::set_map_size(&mut open, "open_calls", MOST_OPEN_CALLS)?;
+        }
+        let mut programs: Vec<_> = self.plan.iter().map(|hook| hook.program).collect();
+        programs.extend(self.calls.programs());
+        let object = object::load_programs(open, &programs, CANNOT_LOAD)?;
+        tables::fill(&map_handle(&object, "functions")?, &self.functions)?;
+        Ok(object)
     }
 
     /// The hooks that follow targets come first, so that no child is missed.
@@ -114,6 +143,7 @@ impl StackSession {
     fn start_threads(&self, object: &Object, targets: &Targets) -> Result<Threads> {
         let tables = KernelTables {
             ring: map_handle(object, "samples")?,
+            calls: map_handle(object, "calls")?,
             known: map_handle(object, "known_processes")?,
             unwind: Tables::start(object, self.settings.by_tables)?,
         };
@@ -122,17 +152,22 @@ impl StackSession {
             interval: self.settings.interval,
             stacks_held: self.settings.stacks_held,
         };
-        Threads::start(&self.shared, tables, pace, targets.alive())
+        let calls = CallReporter::new(Arc::clone(&self.functions));
+        Threads::start(&self.shared, tables, pace, calls, targets.alive())
     }
 }
 
 impl tracer::Session for StackSession {
     fn plan(&self) -> Vec<HookRow> {
-        self.plan.iter().map(HookRow::from).collect()
+        let calls = self.calls.rows(&self.functions);
+        calls
+            .into_iter()
+            .chain(self.plan.iter().map(HookRow::from))
+            .collect()
     }
 
     fn attach(&mut self) -> Result<()> {
-        let object = object::load(open(&self.settings)?, &self.plan, CANNOT_LOAD)?;
+        let object = self.load()?;
         let targets = Targets::new(map_handle(&object, "targets")?);
         self.settings.filter.fill(&object)?;
         let links = self.attach_tracepoints(&object)?;
@@ -152,13 +187,8 @@ impl tracer::Session for StackSession {
             links,
             object,
         });
-        let samplers = perf::attach(
-            &running.object,
-            sampler(&self.settings),
-            self.settings.frequency_hz,
-        );
-        match samplers {
-            Ok(samplers) => running.links.extend(samplers),
+        match attach_sources(&self.settings, &self.calls, &running.object) {
+            Ok(links) => running.links.extend(links),
             Err(error) => {
                 // the first error is the one to tell
                 let _ = self.stop();
@@ -178,12 +208,15 @@ impl tracer::Session for StackSession {
     fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
         // read first: what comes in the meantime is more than is promised
         let complete_ns = self.shared.complete_ns().cast_signed();
-        let profile = self.shared.take(wait);
+        let batches = self.shared.take(wait);
         let losses = self.losses.as_mut().ok_or_else(not_attached)?.read()?;
         Ok(TickBatches {
-            batches: vec![("profile", profile)],
+            batches,
             losses,
-            hits: vec![("samples", self.shared.samples())],
+            hits: vec![
+                ("samples", self.shared.samples()),
+                ("calls", self.shared.calls()),
+            ],
             complete_until_ns: complete_ns + clock::unix_minus_monotonic_ns(),
             notes: Vec::new(),
         })
@@ -219,6 +252,20 @@ impl tracer::FilteredSession for StackSession {
     }
 }
 
+/// What makes events; everything that they need is in place.
+fn attach_sources(
+    settings: &StackSettings,
+    calls: &CallPlan,
+    object: &Object,
+) -> Result<Vec<Link>> {
+    let mut links = calls.attach(object)?;
+    if settings.samples {
+        let samplers = perf::attach(object, sampler(settings), settings.frequency_hz)?;
+        links.extend(samplers);
+    }
+    Ok(links)
+}
+
 /// The program that takes samples as the settings ask for.
 fn sampler(settings: &StackSettings) -> &'static str {
     if settings.by_tables {
@@ -233,6 +280,7 @@ fn open(settings: &StackSettings) -> Result<OpenObject> {
     let mut open = object::open(&settings.object_path, CANNOT_LOAD)?;
     object::set_settings(&mut open, &settings.to_bytes())?;
     object::set_map_size(&mut open, "samples", settings.ring_bytes)?;
+    object::set_map_size(&mut open, "calls", settings.call_ring_bytes)?;
     if !settings.off_cpu {
         object::set_map_size(&mut open, "watched_threads", 1)?;
     }

@@ -119,11 +119,15 @@ pub(crate) fn is_sampler(hook: &PlannedHook) -> bool {
 }
 
 /// The hooks; `filter`: only some processes are traced; `off_cpu`: waits are measured; `sampler` is the program that
-/// takes samples.
+/// takes samples, none where nothing is sampled.
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Kernel`] without BTF, or where a hook does not exist.
-pub(crate) fn plan(filter: bool, off_cpu: bool, sampler: &'static str) -> Result<Vec<PlannedHook>> {
+pub(crate) fn plan(
+    filter: bool,
+    off_cpu: bool,
+    sampler: Option<&'static str>,
+) -> Result<Vec<PlannedHook>> {
     let is_in = |hooks: &[PlannedHook], hook: &PlannedHook| {
         hooks.iter().any(|other| other.program == hook.program)
     };
@@ -131,8 +135,9 @@ pub(crate) fn plan(filter: bool, off_cpu: bool, sampler: &'static str) -> Result
         .into_iter()
         .filter(|(hook, _)| filter || !is_in(&TARGET_HOOKS, hook))
         .filter(|(hook, _)| off_cpu || !is_in(&WAIT_HOOKS, hook))
+        .filter(|(hook, _)| sampler.is_some() || !is_sampler(hook))
         .map(|(hook, lack)| lack.map_or(Ok(hook), Err))
-        .map(|hook| hook.map(|hook| with_program(hook, sampler)))
+        .map(|hook| hook.map(|hook| with_program(hook, sampler.unwrap_or(SAMPLER))))
         .collect()
 }
 

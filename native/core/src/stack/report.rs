@@ -36,9 +36,9 @@ impl Reporter {
     }
 
     /// Finds the names that are not known yet; takes as long as it takes.
-    pub(crate) fn prepare(&mut self, interval: &Interval) {
-        let stacks = || interval.stacks.keys();
-        let user = stacks()
+    pub(crate) fn prepare<'a>(&mut self, stacks: impl Iterator<Item = &'a Stack> + Clone) {
+        let user = stacks
+            .clone()
             .filter_map(|stack| Some((stack.image.as_deref()?, stack.user())))
             .flat_map(|(image, frames)| {
                 frames
@@ -46,7 +46,7 @@ impl Reporter {
                     .enumerate()
                     .map(move |frame| (image, call_site(frame)))
             });
-        let kernel = stacks().flat_map(|stack| stack.kernel().iter().enumerate().map(call_site));
+        let kernel = stacks.flat_map(|stack| stack.kernel().iter().enumerate().map(call_site));
         self.names.prepare(user, kernel);
     }
 
@@ -74,7 +74,7 @@ impl Reporter {
     }
 
     /// Root first.
-    fn frames(&self, stack: &Stack) -> Vec<Functions> {
+    pub(crate) fn frames(&self, stack: &Stack) -> Vec<Functions> {
         let image = stack.image.as_deref();
         let user = stack.user().iter().enumerate().rev().map(call_site);
         let kernel = stack.kernel().iter().enumerate().rev().map(call_site);
@@ -99,7 +99,7 @@ fn waiting(stack: &Stack) -> Option<Functions> {
     })
 }
 
-fn comm_text(comm: &[u8]) -> String {
+pub(crate) fn comm_text(comm: &[u8]) -> String {
     let end = comm
         .iter()
         .position(|&byte| byte == 0)

@@ -13,8 +13,14 @@ pub struct StackSettings {
     /// The object file made from `bpf/stack_tracer.bpf.c`.
     pub object_path: std::path::PathBuf,
     pub filter: Filter,
+    /// Take samples.
+    pub samples: bool,
     /// Samples per second and CPU.
     pub frequency_hz: u32,
+    /// Functions to trace, as `--trace-function` names them.
+    pub functions: Vec<String>,
+    /// Tell each call of them; else they are counted only.
+    pub call_events: bool,
     pub kernel_stacks: bool,
     pub user_stacks: bool,
     /// Keep both parts of a stack that was taken in the kernel.
@@ -31,6 +37,8 @@ pub struct StackSettings {
     pub interval: Duration,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
+    /// Size of the ring for calls, likewise.
+    pub call_ring_bytes: u32,
 }
 
 impl StackSettings {
@@ -41,7 +49,7 @@ impl StackSettings {
 
     /// `struct stack_settings` of `bpf/stack_tracer.bpf.c`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(32);
+        let mut bytes = Vec::with_capacity(40);
         bytes.extend(self.filter.self_pid.to_ne_bytes());
         bytes.extend([
             u8::from(self.filter.enabled),
@@ -51,10 +59,11 @@ impl StackSettings {
             u8::from(self.mixed_stacks),
             u8::from(self.off_cpu),
         ]);
-        bytes.extend([0; 2]);
+        bytes.extend([u8::from(self.by_tables), u8::from(self.call_events)]);
         bytes.extend(self.max_depth.clamp(1, MAX_USER_FRAMES).to_ne_bytes());
         bytes.extend(u64::from(self.ring_bytes).to_ne_bytes());
         bytes.extend(self.period_ns().to_ne_bytes());
+        bytes.extend(u64::from(self.call_ring_bytes).to_ne_bytes());
         bytes
     }
 }

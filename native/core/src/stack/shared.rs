@@ -1,0 +1,105 @@
+//! What the stack tracer's threads have ready for the reader of columns.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+
+use crate::columns::{FunctionColumns, ProfileColumns};
+
+/// Calls that wait for a slow reader; beyond it their ring fills, and the kernel counts what is lost.
+const MOST_CALLS: usize = 200_000;
+
+/// Events that are ready.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) profile: ProfileColumns,
+    pub(crate) functions: FunctionColumns,
+}
+
+impl Ready {
+    fn is_empty(&self) -> bool {
+        self.profile.rows() == 0 && self.functions.rows() == 0
+    }
+}
+
+/// What the threads and the reader of columns share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    ready: Mutex<Ready>,
+    progress: Condvar,
+    taken: Condvar,
+    stop: AtomicBool,
+    /// Everything before this CLOCK_MONOTONIC time has been told.
+    complete_ns: AtomicU64,
+    samples: AtomicU64,
+    calls: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count(&self, samples: u64, calls: u64) {
+        self.samples.store(samples, Ordering::Relaxed);
+        self.calls.store(calls, Ordering::Relaxed);
+    }
+
+    pub(crate) fn complete_ns(&self) -> u64 {
+        self.complete_ns.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn request_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.taken.notify_all();
+    }
+
+    pub(crate) fn must_stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Waits up to `wait` for events, less when there are some.
+    pub(crate) fn take(&self, wait: Duration) -> Vec<(&'static str, Option<RecordBatch>)> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_idle = |ready: &mut Ready| ready.is_empty() && !self.must_stop();
+        let (mut ready, _) = self
+            .progress
+            .wait_timeout_while(ready, wait, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let batches = vec![
+            ("profile", ready.profile.finish().ok().flatten()),
+            ("function", ready.functions.finish().ok().flatten()),
+        ];
+        drop(ready);
+        self.taken.notify_all();
+        batches
+    }
+
+    /// Adds events; `complete_ns`: everything before it is told then.
+    pub(crate) fn put(&self, write: impl FnOnce(&mut Ready), complete_ns: Option<u64>) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&mut ready);
+        if let Some(complete_ns) = complete_ns {
+            self.complete_ns.store(complete_ns, Ordering::Release);
+        }
+        drop(ready);
+        self.progress.notify_all();
+    }
+
+    /// Waits while the reader has more calls before it than it should.
+    pub(crate) fn wait_for_room(&self) {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |ready: &mut Ready| ready.functions.rows() >= MOST_CALLS && !self.must_stop();
+        drop(
+            self.taken
+                .wait_while(ready, is_full)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
