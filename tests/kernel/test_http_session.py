@@ -58,6 +58,7 @@ def settings_for(*pids: int, **other: Any) -> dict[str, Any]:
         "correlation_table_size": 8192,
         "ring_bytes": 8 << 20,
         "cpu_percent": None,
+        "memory_bytes": 150_000_000,
         "privacy": {
             "enable_pii_filtering": True,
             "mask_sensitive_headers": True,

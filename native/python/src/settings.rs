@@ -5,6 +5,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use universal_tracer_core::decode::limits::Budgets;
 use universal_tracer_core::decode::{DecodeSettings, PrivacySettings};
 use universal_tracer_core::local_addresses::LocalAddress;
 use universal_tracer_core::settings::{CgroupId, Filter, HttpSettings};
@@ -122,6 +123,7 @@ fn decode_settings(dict: &Bound<'_, PyDict>) -> PyResult<DecodeSettings> {
         correlation_timeout_ns: get(dict, "correlation_timeout_ns")?,
         correlation_table_size: get(dict, "correlation_table_size")?,
         privacy: privacy_settings(item(dict, "privacy")?.cast::<PyDict>()?)?,
+        budgets: Budgets::within(get(dict, "memory_bytes")?),
         ..DecodeSettings::default()
     })
 }

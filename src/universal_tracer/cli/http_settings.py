@@ -36,6 +36,7 @@ def http_settings(config: Config, targets: Targets) -> dict[str, object]:
         "correlation_table_size": http.correlation_table_size,
         "ring_bytes": _RING_BYTES,
         "cpu_percent": config.limits.cpu_percent,
+        "memory_bytes": config.limits.memory.amount,
         "privacy": privacy_settings(config),
     }
 

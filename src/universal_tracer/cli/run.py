@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from universal_tracer.cli.arrivals import Arrivals, add_present
 from universal_tracer.cli.command import TracedCommand
 from universal_tracer.cli.endings import after, closed_stdout, ended_command, gone_pids, signalled
+from universal_tracer.cli.memory_watch import MemoryWatch
 from universal_tracer.cli.metrics import Meters, begin_intervals, open_meters
 from universal_tracer.cli.outputs import (
     chosen_events,
@@ -203,7 +204,8 @@ class _Run:
             on_note=self._talk.warn,
         )
         arrivals = Arrivals(self._targets, sources, self._stack)
-        session.every_tick = [self._silence_note(session, started), arrivals]
+        memory = MemoryWatch(self._settings.config.limits.memory.amount, self._talk.warn)
+        session.every_tick = [self._silence_note(session, started), arrivals, memory]
         return session
 
     def _end_conditions(self, deadline_s: float | None) -> list[EndCondition]:

@@ -279,7 +279,9 @@ class Limits(Section, frozen=True):
         _Percent | None,
         _doc("percent of one CPU; requests beyond are left out whole and counted; null: no bound"),
     ] = None
-    memory: Annotated[ByteSize, _between("resident memory", "64MB", "1TB")] = _size("150MB")
+    memory: Annotated[
+        ByteSize, _between("resident memory; what traffic may take of it is cut to fit", "64MB", "1TB")
+    ] = _size("150MB")
 
 
 class Run(Section, frozen=True):

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.system.procfs import PROC, read_text
@@ -28,6 +29,12 @@ def resident_memory_bytes(proc: Path = PROC) -> int | None:
     """Of this process; None where /proc does not say."""
     fields = (read_text(proc / "self/statm") or "").split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else None
+
+
+def give_memory_back() -> None:
+    """To the kernel, what the allocator keeps for later; nothing where the C library cannot."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class ProgramTime:

@@ -8,7 +8,7 @@ use super::connection::{Body, Connection, Entry, Origin, Phase, Stream};
 use super::engine::Engine;
 use super::exchange::Moment;
 use super::head::{self, EndSearch, Opening, RequestLine, Side, StatusLine};
-use super::limits::{BUFFERED_BYTES, HEAD_BYTES, IDLE_BUFFER_BYTES, METHOD_BYTES};
+use super::limits::{HEAD_BYTES, IDLE_BUFFER_BYTES, METHOD_BYTES, SHORT_HEAD_BYTES};
 use super::request::HeadFault;
 
 /// A head's start line.
@@ -130,13 +130,19 @@ impl Engine {
             keep_buffer(&mut conn.streams[dir], head);
         } else if stream.head.len() == HEAD_BYTES {
             self.long_head(conn, dir);
-        } else if self.buffered > BUFFERED_BYTES {
+        } else if self.has_no_room(stream.head.len()) {
             self.losses.buffers += 1;
             self.cut_head(conn, dir, Some("truncated"));
         } else {
             self.check_line(conn, dir, record, &bytes[..taken]);
         }
         taken
+    }
+
+    /// Whether a partial head of so many bytes has to be given up.
+    fn has_no_room(&self, head_bytes: usize) -> bool {
+        let factor = if head_bytes > SHORT_HEAD_BYTES { 1 } else { 2 };
+        self.buffered > self.budgets.buffered * factor
     }
 
     /// Looks whether a partial head can still become one; not at every byte of it anew.

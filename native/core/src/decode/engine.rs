@@ -7,6 +7,7 @@ use super::connection::{Connection, Entry};
 use super::exchange::{Exchange, Exchanges, Moment};
 use super::head_reader::HeadReader;
 use super::header_names::HeaderNames;
+use super::limits::Budgets;
 use super::privacy::Privacy;
 
 use super::request::TargetText;
@@ -54,6 +55,7 @@ impl Losses {
 pub(super) struct Engine {
     pub(super) correlation_timeout_ns: u64,
     pub(super) correlation_table_size: usize,
+    pub(super) budgets: Budgets,
     pub(super) max_payload_capture: usize,
     pub(super) unix_minus_monotonic_ns: i64,
 
@@ -84,6 +86,7 @@ impl Engine {
         Self {
             correlation_timeout_ns: settings.correlation_timeout_ns,
             correlation_table_size: settings.correlation_table_size,
+            budgets: settings.budgets,
             max_payload_capture: settings.privacy.max_payload_capture,
             unix_minus_monotonic_ns: 0,
             exchanges: Exchanges::default(),

@@ -6,7 +6,6 @@ use crate::records::Record;
 use super::connection::{Connection, Entry, RECEIVED, SENT};
 use super::engine::Engine;
 use super::exchange::{Authority, BodyCapture, Exchange, ExchangeId, Span};
-use super::limits::COLUMN_BYTES;
 use super::privacy::Privacy;
 
 /// Rows after which the columns' size is looked at again.
@@ -22,7 +21,9 @@ impl Engine {
         end_ns: Option<u64>,
         end: u64,
     ) {
-        if self.http.rows().is_multiple_of(ROWS_BETWEEN_LOOKS) && self.http.bytes() > COLUMN_BYTES {
+        if self.http.rows().is_multiple_of(ROWS_BETWEEN_LOOKS)
+            && self.http.bytes() > self.budgets.columns
+        {
             self.losses.batch += 1;
             return self.exchanges.end(id);
         }

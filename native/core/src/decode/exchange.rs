@@ -4,7 +4,7 @@ use crate::columns::HeaderFields;
 
 use super::fields::Notes;
 use super::head::Version;
-use super::limits::{BODY_LOOKAHEAD_BYTES, IDLE_BUFFER_BYTES};
+use super::limits::{BODY_LOOKAHEAD_BYTES, CUT_BYTES, CUT_PART_BYTES, IDLE_BUFFER_BYTES};
 use super::privacy::BodyKind;
 use super::request::HeadFault;
 use super::trace_context::TraceContext;
@@ -216,10 +216,50 @@ impl Exchange {
             + self.response_body.bytes.len()
     }
 
+    /// Keeps what identifies the exchange; its event says that something is missing.
+    fn cut(&mut self) {
+        if let Authority::InHost(host) = self.authority {
+            let host = host.of(&self.request.values).to_owned();
+            self.authority = Authority::InLine(self.append(&host));
+        }
+        self.cut_line();
+        self.user_agent = None;
+        self.request = HeaderFields::default();
+        self.clear_response_fields();
+        self.response = HeaderFields::default();
+        self.request_body = BodyCapture::default();
+        self.response_body = BodyCapture::default();
+        self.fail("truncated");
+    }
+
+    /// Parts of the line that are too long end early.
+    fn cut_line(&mut self) {
+        let whole = std::mem::take(&mut self.line);
+        let mut parts = [self.method, self.path, self.query, self.route, None];
+        if let Authority::InLine(authority) = self.authority {
+            parts[4] = Some(authority);
+        }
+        let [method, path, query, route, authority] = parts.map(|part| {
+            let part = part?.of(&whole);
+            Some(self.append(&part[..boundary_before(part, CUT_PART_BYTES)]))
+        });
+        (self.method, self.path, self.query, self.route) = (method, path, query, route);
+        self.authority = authority.map_or(Authority::Unknown, Authority::InLine);
+    }
+
     /// The first error is the one that is told.
     pub(super) fn fail(&mut self, error: &'static str) {
         self.error.get_or_insert(error);
     }
+}
+
+/// The last place of at most `limit` bytes that is not within a character.
+fn boundary_before(text: &str, limit: usize) -> usize {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
 }
 
 /// A reference that notices when the exchange is gone.
@@ -235,9 +275,46 @@ pub(super) struct Exchanges {
     slots: Vec<Exchange>,
     free: Vec<u32>,
     bytes: usize,
+    /// What was left when the last one was cut.
+    left: usize,
 }
 
 impl Exchanges {
+    /// Whether there is room for another one's text within `budget` bytes.
+    ///
+    /// Where it is used up, those that hold most are cut: they are what used it up, others are not affected.
+    pub(super) fn make_room(&mut self, budget: usize) -> bool {
+        if self.bytes < budget {
+            self.left = self.left.min(self.bytes);
+            return true;
+        }
+        if self.bytes > self.left + budget / 16 {
+            self.cut_largest(budget / 2);
+            self.left = self.bytes;
+        }
+        self.bytes < budget
+    }
+
+    fn cut_largest(&mut self, goal: usize) {
+        let mut open: Vec<(usize, usize)> = self
+            .slots
+            .iter()
+            .enumerate()
+            .map(|(slot, exchange)| (exchange.counted, slot))
+            .filter(|(counted, _)| *counted > CUT_BYTES)
+            .collect();
+        open.sort_unstable_by(|one, other| other.cmp(one));
+        for (counted, slot) in open {
+            if self.bytes <= goal {
+                break;
+            }
+            let exchange = &mut self.slots[slot];
+            exchange.cut();
+            exchange.counted = exchange.bytes();
+            self.bytes = self.bytes - counted + exchange.counted;
+        }
+    }
+
     pub(super) fn open(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -1,9 +1,6 @@
 //! Every bound of the decoder in one place: what a peer sends cannot make it grow beyond these.
 //!
-//! Memory in the worst case is about
-//! `max_connections` × 0.6 KB + [`BUFFERED_BYTES`] (heads cut over operations, operations that came
-//! too early) + [`OPEN_REQUEST_BYTES`] (text of requests without an answer) + the columns of
-//! one tick ([`COLUMN_BYTES`] at most).
+//! Memory in the worst case is about `max_connections` × 0.6 KB and the three [`Budgets`].
 
 /// Longest head, start line included; a longer one is cut there and its event marked `truncated`.
 pub const HEAD_BYTES: usize = 64 * 1024;
@@ -29,14 +26,50 @@ pub const HELD_RECORDS: usize = 64;
 /// See [`HELD_RECORDS`].
 pub const HELD_BYTES: usize = 64 * 1024;
 
-/// Bytes of all connections together in partial heads and operations held back.
-pub const BUFFERED_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes that all connections together may take: what `limits.memory` leaves is shared out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Budgets {
+    /// Partial heads, and operations held back.
+    pub buffered: usize,
+    /// Open requests: their line, headers and captured bodies.
+    pub open_requests: usize,
+    /// Columns of one tick; events beyond are counted as lost at `batch`.
+    pub columns: usize,
+}
 
-/// Bytes of all open requests together: their line, headers and captured bodies.
-pub const OPEN_REQUEST_BYTES: usize = 32 * 1024 * 1024;
+/// Resident memory of a tracer that has nothing to do: interpreter, libraries, rings.
+const IDLE_BYTES: usize = 96 << 20;
+/// Shared out in any case.
+const LEAST_SPARE_BYTES: usize = 16 << 20;
+/// `limits.memory` by default.
+const MEMORY_BYTES: usize = 150_000_000;
 
-/// Bytes in the columns of one tick; events beyond are counted as lost at `batch`.
-pub const COLUMN_BYTES: usize = 64 * 1024 * 1024;
+impl Budgets {
+    /// For a tracer that may take so many bytes in all. The rest of what is left is for Python: text, files.
+    pub fn within(memory: usize) -> Self {
+        let spare = memory.saturating_sub(IDLE_BYTES).max(LEAST_SPARE_BYTES);
+        Self {
+            buffered: spare / 8,
+            open_requests: spare / 4,
+            columns: spare / 4,
+        }
+    }
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self::within(MEMORY_BYTES)
+    }
+}
+
+/// An open request with more text than this is cut where their budget is used up, its method, path, query, route
+/// and authority to [`CUT_PART_BYTES`] each.
+pub const CUT_BYTES: usize = 1280;
+/// See [`CUT_BYTES`].
+pub const CUT_PART_BYTES: usize = 256;
+
+/// A partial head that is shorter may grow up to twice the budget for all of them: those of others used it up.
+pub const SHORT_HEAD_BYTES: usize = 2048;
 
 /// A body is worth telling the kernel about when more than this is still to come.
 pub const SKIP_BYTES: u64 = 4096;

@@ -58,7 +58,7 @@ use crate::records::{Endpoints, Record, kind};
 
 use connection::{Connection, Phase, RECEIVED, SENT};
 use engine::Engine;
-use limits::IGNORED_IDLE_NS;
+use limits::{Budgets, IGNORED_IDLE_NS};
 pub use privacy::PrivacySettings;
 pub(crate) use start_line::{StartLine, StartLines};
 
@@ -74,6 +74,7 @@ pub struct DecodeSettings {
     pub correlation_table_size: usize,
     /// Connections remembered; of more, those that were idle longest are forgotten.
     pub max_connections: usize,
+    pub budgets: Budgets,
     pub privacy: PrivacySettings,
     /// A header field with a trace id, besides those that are always understood.
     pub trace_header: Option<String>,
@@ -87,6 +88,7 @@ impl Default for DecodeSettings {
             correlation_timeout_ns: 30_000_000_000,
             correlation_table_size: 8192,
             max_connections: 65_536,
+            budgets: Budgets::default(),
             privacy: PrivacySettings::default(),
             trace_header: None,
             span_header: None,

@@ -11,7 +11,7 @@ use super::connection::{Connection, Entry, Held, Origin, Phase, RECEIVED, SENT};
 use super::engine::Engine;
 use super::exchange::ExchangeId;
 use super::head::{self, Opening};
-use super::limits::{BUFFERED_BYTES, HELD_BYTES, HELD_RECORDS, LATE_OPERATIONS};
+use super::limits::{HELD_BYTES, HELD_RECORDS, LATE_OPERATIONS};
 
 impl Engine {
     /// Takes a record that moved bytes or ended a direction.
@@ -56,7 +56,7 @@ impl Engine {
         self.list(conn);
         let stream = &conn.streams[dir];
         let too_many = stream.held.len() > HELD_RECORDS || stream.held_bytes > HELD_BYTES;
-        if too_many || self.buffered > BUFFERED_BYTES {
+        if too_many || self.buffered > self.budgets.buffered {
             self.release(conn, u64::MAX);
         }
     }

@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::exchange::{Authority, Exchange, ExchangeId, Span};
 use super::fields::Notes;
 use super::head::{self, RequestLine, Side};
-use super::limits::{OPEN_REQUEST_BYTES, PIPELINE_COUNTED, PIPELINE_DEPTH};
+use super::limits::{PIPELINE_COUNTED, PIPELINE_DEPTH};
 use super::privacy::{MASK, Privacy};
 use super::route::Route;
 use super::{Policy, PolicyUpdate};
@@ -120,8 +120,8 @@ impl Engine {
     /// `None` where there is no room: the request is counted as lost, its answer is still awaited.
     fn begin_exchange(&mut self, conn: &Connection) -> Option<ExchangeId> {
         let room = self.exchanges.open() < self.correlation_table_size
-            && self.exchanges.bytes() < OPEN_REQUEST_BYTES
-            && conn.open.len() < PIPELINE_DEPTH;
+            && conn.open.len() < PIPELINE_DEPTH
+            && self.exchanges.make_room(self.budgets.open_requests);
         room.then(|| self.exchanges.begin())
     }
 

@@ -56,6 +56,7 @@ impl Engine {
         exchange.note_fault(notes.spoils_answer(), notes.cut, fault);
         exchange.streaming |= leaves;
         id.into_iter().for_each(|id| self.exchanges.recount(id));
+        self.exchanges.make_room(self.budgets.open_requests);
         self.settle_request(conn, 1 - dir, leaves);
         Some(match (leaves, notes.spoils_answer()) {
             (true, _) => Body::Leaves,

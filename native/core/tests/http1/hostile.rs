@@ -240,6 +240,81 @@ fn many_partial_heads_stay_within_the_common_limit() {
 }
 
 #[test]
+fn open_requests_with_much_text_are_cut_and_others_are_not_affected() {
+    let mut socket = Socket::new(universal_tracer_core::decode::DecodeSettings::default());
+    let budget = limits::Budgets::default().open_requests;
+    for id in 1..=1000 {
+        socket.id = id;
+        socket.open(flag::SERVER);
+        let head = format!(
+            "GET /{}é?{} HTTP/1.1\r\nHost: h{id}\r\nX: {}\r\n\r\n",
+            "p".repeat(id as usize % 400),
+            "q".repeat(20_000),
+            "x".repeat(20_000)
+        );
+        socket.op(In, head);
+        assert!(socket.decoder.memory_bytes() < 2 * budget);
+    }
+    socket.id = 2000;
+    socket.open(flag::SERVER);
+    socket.op(In, get("/b")).op(Out, ok(""));
+    let taken = socket.take();
+    assert_eq!(brief(&taken.http), ["GET /b 200 -"]);
+    assert_eq!(taken.losses, []);
+    socket.id = 399;
+    socket.op(Out, ok("x"));
+    let rows = socket.http();
+    assert_eq!(
+        rows[0].some("method status error authority"),
+        "GET 200 truncated h399"
+    );
+    assert_eq!(rows[0].get("path"), format!("/{}", "p".repeat(255)));
+    assert_eq!(rows[0].get("query"), "q".repeat(256));
+    socket.id = 1000;
+    socket.op(Out, ok("x"));
+    assert_eq!(
+        socket.http()[0].get("query").len(),
+        20_000,
+        "the last one is whole"
+    );
+}
+
+#[test]
+fn long_answers_without_end_are_cut_as_well() {
+    let mut socket = Socket::new(universal_tracer_core::decode::DecodeSettings::default());
+    let budget = limits::Budgets::default().open_requests;
+    for id in 1..=1000 {
+        socket.id = id;
+        socket.open(flag::SERVER);
+        socket.op(In, get("/a"));
+    }
+    for id in 1..=1000 {
+        socket.id = id;
+        let fields = format!("Content-Length: 9\r\nX: {}", "x".repeat(40_000));
+        socket.op(Out, format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"));
+        assert!(socket.decoder.memory_bytes() < 2 * budget);
+    }
+}
+
+#[test]
+fn heads_in_pieces_find_room_beside_long_ones() {
+    let mut socket = Socket::new(universal_tracer_core::decode::DecodeSettings::default());
+    for id in 1..=1000 {
+        socket.id = id;
+        socket.open(flag::SERVER);
+        socket.op(In, format!("GET /a HTTP/1.1\r\nX: {}", "x".repeat(60_000)));
+        socket.take();
+    }
+    socket.id = 2000;
+    socket.open(flag::SERVER);
+    socket
+        .op(In, "GET /b HTTP/1.1\r\nHost")
+        .op(In, ": x\r\n\r\n");
+    socket.op(Out, ok(""));
+    assert_eq!(brief(&socket.http()), ["GET /b 200 -"]);
+}
+
+#[test]
 fn records_that_are_too_short_are_ignored() {
     let mut socket = Socket::server();
     for length in 0..64 {
