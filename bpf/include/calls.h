@@ -12,8 +12,6 @@
 #define UNIVERSAL_TRACER_CALLS_H
 
 #define MAX_RETRIES 4
-/* MAX_URETPROBE_DEPTH of the kernel */
-#define MAX_RETURNS 64
 
 static __always_inline void add_atomically(__u64 *sum, __u64 more)
 {

@@ -38,6 +38,8 @@ struct user_registers {
 	__u64 fp;
 	__u64 lr; /* arm64 */
 	struct unwind_mapping mapping; /* of the pc before: most callers are in the same object */
+	__u64 replacement; /* of return addresses that the kernel has replaced; 0 = there are none */
+	struct return_instance *returns; /* the true ones */
 	bool is_call; /* the pc is where a call returns to */
 	bool is_leaf; /* all registers are still the function's own */
 };

@@ -11,6 +11,7 @@
 #include "unwind_find.h"
 #include "unwind_registers.h"
 #include "unwind_step.h"
+#include "unwind_returns.h"
 
 /*
  * Notes a frame and steps out of it; other than 0: that was the last. A global function is looked at once by the
@@ -29,6 +30,7 @@ __noinline int walk_frame(__u32 use)
 	scratch->frames[place] = scratch->registers.pc;
 	scratch->sample.user_frames++;
 	scratch->sample.end = step_out(scratch);
+	undo_replacement(&scratch->registers);
 	return scratch->sample.end != END_GOES_ON;
 }
 
@@ -39,6 +41,7 @@ static __always_inline void walk_user_stack(struct stack_scratch *scratch, __u32
 	if (depth > MAX_USER_FRAMES)
 		depth = MAX_USER_FRAMES;
 	take_user_registers(&scratch->registers, task);
+	find_replaced_returns(&scratch->registers, task);
 	scratch->registers.is_call = false;
 	scratch->registers.is_leaf = true;
 	scratch->registers.mapping.end = 0;
