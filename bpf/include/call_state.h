@@ -98,6 +98,7 @@ struct call_counts {
 	__u64 exits;
 	__u64 total_ns;
 	__u64 max_ns;
+	char comm[COMM_LENGTH]; /* of the thread that called first, on the CPU where it did */
 	__u64 buckets[LATENCY_BUCKETS];
 };
 

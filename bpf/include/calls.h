@@ -63,7 +63,9 @@ static __always_inline struct call_counts *find_counts(__u32 function, __u32 pid
 	if (empty)
 		bpf_map_update_elem(&call_counts, &key, empty, BPF_NOEXIST);
 	counts = bpf_map_lookup_elem(&call_counts, &key);
-	if (!counts)
+	if (counts)
+		bpf_get_current_comm(counts->comm, sizeof(counts->comm));
+	else
 		count_call_loss(LOSS_CALL_COUNTS);
 	return counts;
 }

@@ -92,13 +92,13 @@ def test_a_tracer_that_does_not_run_is_null() -> None:
 
 def test_packets_flows_and_stacks() -> None:
     told = summary(Clock(), "xdp", "stack")
-    assert told.event_types == {"network", "flow", "profile"}
+    assert told.event_types == {"network", "flow", "profile", "functions"}
     told.measure("network", pl.DataFrame({"packets": [1, 2], "bytes": [10, 20]}))
     told.measure("flow", pl.DataFrame({"state": ["fin", "active", "idle"]}))
     told.measure("profile", pl.DataFrame({"count": [5, 2], "end": ["complete", "truncated"]}))
     (row,) = told.tell(105.0)[1].to_dicts()
     assert row["xdp"] == {"packets": 3, "bytes": 30, "flows": 3}
-    assert row["stack"] == {"samples": 7, "complete": 5}
+    assert row["stack"] == {"samples": 7, "complete": 5, "functions": []}
     (row,) = told.tell(110.0)[1].to_dicts()
     assert row["xdp"] == {"packets": 0, "bytes": 0, "flows": 0}
 
@@ -159,3 +159,27 @@ def test_a_line_for_people() -> None:
         "0.0 s",
         "nothing lost",
     ]
+
+
+def calls(function: str, count: int, max_ns: int, *latencies: tuple[int, int]) -> pl.DataFrame:
+    row = {"function": function, "module": "/bin/a", "calls": count, "max_ns": max_ns}
+    return pl.DataFrame([{**row, "latencies": [{"ns": ns, "count": number} for ns, number in latencies]}])
+
+
+def test_calls_of_functions_are_those_of_the_interval() -> None:
+    clock = Clock()
+    told = summary(clock, "stack")
+    told.measure("functions", calls("f", 90, 2_000, (1_000, 50), (1_900, 40)))
+    told.measure("functions", calls("f", 11, 9_000, (9_500, 10)))
+    told.measure("functions", calls("g", 3, 0))
+    clock.seconds = 105.0
+    _, frame = told.tell(clock())
+    found, without_return = frame.row(0, named=True)["stack"]["functions"]
+    assert (found["function"], found["module"], found["calls"]) == ("f", "/bin/a", 101)
+    assert found["latency_ns"] == {"p50": 1_000, "p90": 1_900, "p99": 9_000, "max": 9_000}
+    assert without_return["latency_ns"] == {"p50": None, "p90": None, "p99": None, "max": None}
+    event = {**frame.row(0, named=True), "http": None, "xdp": None}
+    line = summary_line(event, Style(color=False, only_ascii=True))
+    assert "f 101 calls (20/s) p50 1 us p90 1.9 us p99 9 us max 9 us" in line
+    _, frame = told.tell(clock())
+    assert frame.row(0, named=True)["stack"]["functions"] == []

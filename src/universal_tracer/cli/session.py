@@ -147,7 +147,7 @@ class Session:
             self._counts[event_type] += self._deliver(event_type, frame)
         self._counts = +self._counts
         for table, frame in batches.totals.items():
-            self._measure(table, frame)
+            self._measure(table, self._staged(table, frame))
         for table, frame in batches.live.items():
             self._to_all_sinks(partial(_write_live, table, frame))
         if batches.packets:
@@ -169,6 +169,11 @@ class Session:
             for meter in self.meters:
                 meter.measure(event_type, frame)
 
+    def _staged(self, event_type: str, frame: pl.DataFrame) -> pl.DataFrame:
+        for stage in self.stages:
+            frame = stage(event_type, frame)
+        return frame
+
     def _deliver(self, event_type: str, frame: pl.DataFrame, *, is_own: bool = False) -> int:
         """Pass the rows through the stages to all sinks; returns how many are left for them.
 
@@ -178,8 +183,7 @@ class Session:
         is_measured = any(event_type in meter.event_types for meter in self.meters)
         if frame.is_empty() or not (is_event or is_measured):
             return 0
-        for stage in self.stages:
-            frame = stage(event_type, frame)
+        frame = self._staged(event_type, frame)
         if not is_own:
             self._measure(event_type, frame)
         if not is_event:

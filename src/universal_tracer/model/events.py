@@ -169,6 +169,31 @@ _PERCENTILES = Object(
     )
 )
 
+_CALLS = Object(
+    (
+        Column("function", Scalar.TEXT, "its name"),
+        Column("module", Scalar.TEXT, "the file that it is in"),
+        Column("calls", Scalar.UINT64, "its entries, each counted"),
+        Column(
+            "latency_ns",
+            Object(
+                (
+                    Column("p50", Scalar.UINT64, "half of the calls took no longer; within 6 %", unit="ns"),
+                    Column("p90", Scalar.UINT64, "nine of ten took no longer; within 6 %", unit="ns"),
+                    Column("p99", Scalar.UINT64, "99 of a hundred took no longer; within 6 %", unit="ns"),
+                    Column(
+                        "max",
+                        Scalar.UINT64,
+                        "the longest; within 13 % where one before it was longer",
+                        unit="ns",
+                    ),
+                )
+            ),
+            "of those that have returned; null where none has",
+        ),
+    )
+)
+
 SUMMARY = EventType(
     "summary",
     "What an interval of `--metrics-only` saw; a tracer that does not run is null.",
@@ -210,6 +235,7 @@ SUMMARY = EventType(
                 (
                     Column("samples", Scalar.UINT64, "stacks that were taken"),
                     Column("complete", Scalar.UINT64, "of these unwound to their root"),
+                    Column("functions", Array(_CALLS), "calls of traced functions, the most first"),
                 )
             ),
             "stacks",

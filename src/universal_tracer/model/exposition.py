@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from universal_tracer.model.metrics import DURATION_BOUNDS_S, Kind
+from universal_tracer.model.metrics import Kind
 from universal_tracer.model.series import Durations
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _OF_MEDIA_TYPE: Final = {
 }
 _TOTAL: Final = "_total"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
-_BOUNDS: Final = (*map(repr, DURATION_BOUNDS_S), "+Inf")
 
 
 def accepted_format(accept: str) -> TextFormat:
@@ -78,17 +77,17 @@ def _samples(family: Family) -> Iterator[str]:
             [f'{name}="{text.translate(_ESCAPES)}"' for name, text in zip(metric.labels, values, strict=True)]
         )
         if isinstance(value, Durations):
-            yield from _histogram(metric.name, labels, value)
+            yield from _histogram(metric, labels, value)
         else:
             yield (
                 f"{metric.name}{{{labels}}} {float(value)}\n" if labels else f"{metric.name} {float(value)}\n"
             )
 
 
-def _histogram(name: str, labels: str, durations: Durations) -> Iterator[str]:
-    total = 0
+def _histogram(metric: Metric, labels: str, durations: Durations) -> Iterator[str]:
+    total, name = 0, metric.name
     start = f'{name}_bucket{{{labels}{"," if labels else ""}le="'
-    for bound, count in zip(_BOUNDS, durations.counts, strict=True):
+    for bound, count in zip((*map(repr, metric.bounds), "+Inf"), durations.counts, strict=True):
         total += count
         yield f'{start}{bound}"}} {float(total)}\n'
     suffix = f"{{{labels}}}" if labels else ""

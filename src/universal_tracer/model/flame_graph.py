@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from universal_tracer.model.stack_counts import OFF_CPU
+from universal_tracer.model.stack_counts import CALLS, OFF_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from universal_tracer.model.stack_counts import StackCounts, StackKey
 
 OFF_CPU_NAME: Final = "[off-cpu]"
+CALLS_NAME: Final = "[traced calls]"
 PROCESS_KIND: Final = "process"
 
 
 class Box(NamedTuple):
-    """A function in the tree. `kind` is that of a frame, or `process`, `inlined`, `off-cpu`."""
+    """A function in the tree. `kind` is that of a frame, or `process`, `inlined`, `off-cpu`, `calls`."""
 
     name: str
     kind: str
@@ -26,7 +27,7 @@ class Box(NamedTuple):
 
 @dataclass(slots=True)
 class Node:
-    """A function at one place of the tree, with its callees; `count` in samples, callees' included."""
+    """A function at one place of the tree, with its callees; `count` in samples or ns, callees' included."""
 
     box: Box
     count: int = 0
@@ -50,10 +51,12 @@ class Placed(NamedTuple):
 
 
 def boxes(key: StackKey) -> Iterator[Box]:
-    """The way from a process to a function, root first; where a thread waits, a box says so."""
+    """The way from a process to a function, root first; a box says where a thread waits, or a call was traced."""
     yield Box(key.comm or "[no name]", PROCESS_KIND, "")
     if key.kind == OFF_CPU:
         yield Box(OFF_CPU_NAME, OFF_CPU, "")
+    if key.kind == CALLS:
+        yield Box(CALLS_NAME, CALLS, "")
     for frame in key.frames:
         yield Box(frame.name, "inlined" if frame.inlined else frame.kind, frame.module or "")
 
@@ -63,10 +66,11 @@ def tree(counts: StackCounts) -> Node:
     root = Node(Box("all", PROCESS_KIND, ""))
     for key, found in counts.sums.items():
         node = root
-        node.count += found.count
+        weight = counts.weight(found)
+        node.count += weight
         for box in boxes(key):
             node = node.child(box)
-            node.count += found.count
+            node.count += weight
     return root
 
 

@@ -20,6 +20,10 @@ DURATION_BOUNDS_S: Final = (
 )
 """Upper bounds of a duration's buckets: those of OpenTelemetry's semantic conventions."""
 
+FUNCTION_BOUNDS_S: Final = tuple(2**power / 1e9 for power in range(10, 38, 2))
+"""Upper bounds for functions: each four times the one before, from a microsecond on. The kernel's own buckets
+end there, too, so that each call is counted in the right one."""
+
 MAX_SERIES: Final = 10_000
 """Lines with a value, a histogram's buckets among them."""
 
@@ -52,7 +56,8 @@ class Kind(Enum):
 class Metric:
     """One metric. `unit` is a part of its name, as OpenMetrics has it; None for plain counts.
 
-    What `is_capped` shares the `MAX_SERIES`; other metrics are few by nature.
+    What `is_capped` shares the `MAX_SERIES`; other metrics are few by nature. `bounds`
+    are those of a histogram's buckets, as many for each.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Metric:
     description: str
     unit: str | None = None
     is_capped: bool = True
+    bounds: tuple[float, ...] = DURATION_BOUNDS_S
 
 
 _COUNTER, _GAUGE, _HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
@@ -112,6 +118,17 @@ RESIDENT_MEMORY = Metric(
     is_capped=False,
 )
 
+_FUNCTION_LABELS = ("service", "function", "module")
+FUNCTION_CALLS = Metric("function_calls_total", _COUNTER, _FUNCTION_LABELS, "Calls of traced functions")
+FUNCTION_SECONDS = Metric(
+    "function_duration_seconds",
+    _HISTOGRAM,
+    _FUNCTION_LABELS,
+    "Time from a traced function's entry to its exit; calls that do not return are missing",
+    unit="seconds",
+    bounds=FUNCTION_BOUNDS_S,
+)
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
@@ -147,6 +164,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 ("service", "kind"),
                 "Stacks that were taken; `kind` is `cpu`, `off-cpu`, `lock` or `memory`",
             ),
+            FUNCTION_CALLS,
+            FUNCTION_SECONDS,
             EVENTS,
             EVENTS_LOST,
             SERIES_CAPPED,

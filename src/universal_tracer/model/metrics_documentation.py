@@ -5,7 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from universal_tracer.model.metrics import DURATION_BOUNDS_S, MAX_SERIES, METRICS, OTHER_METHOD
+from universal_tracer.model.metrics import (
+    DURATION_BOUNDS_S,
+    FUNCTION_BOUNDS_S,
+    MAX_SERIES,
+    METRICS,
+    OTHER_METHOD,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +38,8 @@ are in no registry `method` says `{OTHER_METHOD}`.
 At most 200 routes a service have a label of their own; the rest have `route="other"`. All metrics together
 have at most {MAX_SERIES:,} series, a histogram's buckets among them; what finds no room is missing in them
 from then on. Whatever hits one of the two bounds is counted in `universal_tracer_series_capped_total`.
-Histograms have these upper bounds in seconds: {", ".join(f"{bound:g}" for bound in DURATION_BOUNDS_S)}.
+Histograms have these upper bounds in seconds: {", ".join(f"{bound:g}" for bound in DURATION_BOUNDS_S)};
+those of functions {", ".join(f"{bound:.3g}" for bound in FUNCTION_BOUNDS_S)}.
 
 `universal_tracer_bpf_seconds_total` needs the kernel's measurement of programs, which the tracer asks for
 while it serves metrics. It costs about 70 ns a run of each program on the machine.

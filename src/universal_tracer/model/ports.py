@@ -47,10 +47,11 @@ class Batches:
     is complete up to `complete_until_ns` (Unix time). `notes` are for the user: one line each.
 
     `totals` are for metrics only: tables by the names that `pipeline.aggregate` knows, whose rows are no
-    events and pass no stage; counts in them are increments since the previous tick.
+    events; counts in them are increments since the previous tick.
 
     `live` are figures of the last second for every `LiveSink`: `interfaces`, `flows`, `talkers`, the largest
-    first. `packets` are blocks of pcapng for every `PacketSink`, a number of whole ones in each item.
+    first; and `functions`, which are increments as in `totals`. `packets` are blocks of pcapng for every
+    `PacketSink`, a number of whole ones in each item.
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from universal_tracer.model.metrics import (
     METRICS,
     OTHER_METHOD,
 )
+from universal_tracer.pipeline.functions import FUNCTIONS, add_functions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,13 +99,15 @@ class Metrics:
 
     series: Series
     tracers: Mapping[str, str]
-    event_types: frozenset[str] = field(default=frozenset(MEASURES), init=False)
+    event_types: frozenset[str] = field(default=frozenset((*MEASURES, FUNCTIONS)), init=False)
 
     def measure(self, event_type: str, frame: pl.DataFrame) -> None:
         """Take rows that have passed all stages."""
         if event_type in self.tracers:
             self.series.add(EVENTS, (self.tracers[event_type],), frame.height)
-        if event_type in MEASURES:
+        if event_type == FUNCTIONS:
+            self.series.count_capped(add_functions(frame, self.series))
+        elif event_type in MEASURES:
             capped = _add(MEASURES[event_type], frame, self.series)
             self.series.count_capped(capped + _folded(frame))
 

@@ -10,6 +10,7 @@ import polars as pl
 from universal_tracer.model.figures import ExactLatencies, RequestFigures
 from universal_tracer.model.schema import schema
 from universal_tracer.model.times import rfc3339
+from universal_tracer.pipeline.functions import StacksPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -83,12 +84,6 @@ _NETWORK = {
     "network": {"packets": pl.col("packets").sum(), "bytes": pl.col("bytes").sum()},
     "flow": {"flows": pl.len()},
 }
-_STACKS = {
-    "profile": {
-        "samples": pl.col("count").sum(),
-        "complete": pl.col("count").filter(pl.col("end") == "complete").sum(),
-    }
-}
 
 
 def _request_figures() -> RequestFigures:
@@ -99,7 +94,7 @@ def _request_figures() -> RequestFigures:
 PARTS: Final[Mapping[str, Callable[[], Part]]] = {
     "http": RequestsPart,
     "xdp": lambda: SumsPart(_NETWORK),
-    "stack": lambda: SumsPart(_STACKS),
+    "stack": StacksPart,
 }
 
 

@@ -5,7 +5,7 @@
     json_array  a JSON array in a file that can be read at any time
     parquet     one event type as a Parquet file that can be read at any time
     recording   a folder of Parquet files per event type, the oldest of which go
-    table       a live table on a terminal, with network_table and function_table below it
+    table       a live table on a terminal, with network_table, function_table and call_table below it
     pcapng      packets, byte by byte
     prometheus  metrics over HTTP: no sink, it is opened by the run
 
@@ -98,6 +98,8 @@ def _stdout_sinks(stdout: StandardOutput, subject: str) -> list[Sink]:
 
 
 def _table(stdout: StandardOutput, descriptor: int) -> Sink:
+    from universal_tracer.sinks.call_table import EVENT_TYPES as CALL_EVENTS  # noqa: PLC0415  loads polars
+    from universal_tracer.sinks.call_table import CallTable  # noqa: PLC0415
     from universal_tracer.sinks.function_table import EVENT_TYPES as STACK_EVENTS  # noqa: PLC0415  loads polars
     from universal_tracer.sinks.function_table import FunctionTable  # noqa: PLC0415
     from universal_tracer.sinks.network_table import EVENT_TYPES as NETWORK_EVENTS  # noqa: PLC0415
@@ -116,6 +118,8 @@ def _table(stdout: StandardOutput, descriptor: int) -> Sink:
         panels.append(NetworkTable(style))
     if any(event_type in stdout.produces for event_type in STACK_EVENTS):
         panels.append(FunctionTable(style))
+    if any(event_type in stdout.produces for event_type in CALL_EVENTS):
+        panels.append(CallTable(style))
     contents = Contents(
         requests="http" in stdout.produces or not panels,
         connections="connection" in (stdout.event_types or ()),

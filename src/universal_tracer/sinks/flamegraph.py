@@ -39,6 +39,7 @@ _COLORS: Final = {
     "python": ("Python", 212, 65, 72),
     "jit": ("made at run time", 110, 45, 66),
     "off-cpu": ("waiting", 235, 40, 76),
+    "calls": ("traced calls", 300, 35, 78),
     "process": ("process", 0, 0, 82),
 }
 _STYLE: Final = (
@@ -64,7 +65,7 @@ def flame_graph(counts: StackCounts, subject: str) -> bytes:
         f'<text id="reset" class="a" x="{_PAD}" y="62" style="display:none">reset zoom</text>',
         f'<text id="found" class="e" x="{_WIDTH - 110}" y="62"></text>',
         f'<text id="search" class="a e" x="{_WIDTH - _PAD}" y="62" style="display:none">search</text>',
-        *(_box(box, _TOP + (depth - box.depth) * _ROW, counts.total.count) for box in found),
+        *(_box(box, _TOP + (depth - box.depth) * _ROW, counts) for box in found),
         *_legend(height - 22),
         f"<script><![CDATA[\n{_script()}]]></script>",
         "</svg>\n",
@@ -84,16 +85,20 @@ def subtitle(counts: StackCounts) -> str:
         return "no samples"
     seconds = (counts.last_ns - counts.first_ns) // 1_000_000_000 + 1
     begin = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(counts.first_ns / 1e9))
-    total = counts.total.count
-    share = 100 * counts.complete / total if total else 0
-    return f"{begin} UTC, {seconds:,} s · {total:,} samples, {counts.complete:,} complete ({share:.1f} %)"
+    total, complete = counts.total.count, counts.complete + counts.complete_calls
+    share = 100 * complete / total if total else 0
+    samples = f"{total - counts.calls:,} samples" if total > counts.calls or not total else ""
+    calls = f"{counts.calls:,} calls" if counts.calls else ""
+    what = ", ".join(part for part in (samples, calls) if part)
+    return f"{begin} UTC, {seconds:,} s · {what}, {complete:,} complete ({share:.1f} %)"
 
 
-def _box(box: Placed, top: int, total: int) -> str:
+def _box(box: Placed, top: int, counts: StackCounts) -> str:
     name, kind, detail = box.node.box
     left, width = _PAD + box.start * _SPACE, box.width * _SPACE
-    share = 100 * box.node.count / total
-    about = f"{name}{f' ({detail})' if detail else ''}: {box.node.count:,} samples, {share:.2f} %"
+    share = 100 * box.node.count / counts.weight(counts.total)
+    amount = f"{box.node.count / 1e6:,.3f} ms" if counts.calls else f"{box.node.count:,} samples"
+    about = f"{name}{f' ({detail})' if detail else ''}: {amount}, {share:.2f} %"
     return (
         f'<g class="b" data-x="{box.start:.9g}" data-w="{box.width:.9g}" data-d="{box.depth}" '
         f"data-n={quoteattr(_clean(name))}><title>{_text(about)}</title>"

@@ -1,4 +1,7 @@
-"""Folded stacks: a line per distinct stack, functions parted by semicolons, then the number of samples."""
+"""Folded stacks: a line per distinct stack, functions parted by semicolons, then the number of samples.
+
+With traced calls nanoseconds stand there: the time that samples stand for, and that of calls.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,6 @@ def folded(counts: StackCounts) -> bytes:
     sums: dict[str, int] = {}
     for key, found in counts.sums.items():
         text = ";".join(box.name.translate(_FORBIDDEN) for box in boxes(key))
-        sums[text] = sums.get(text, 0) + found.count
+        sums[text] = sums.get(text, 0) + counts.weight(found)
     lines = [f"{text} {count}\n" for text, count in sorted(sums.items()) if count]
     return "".join(lines).encode(errors="replace")

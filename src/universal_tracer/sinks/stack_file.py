@@ -18,7 +18,7 @@ _EFFORT: Final = 0.1
 
 
 class StackFileSink:
-    """Sums up `profile` events; other events are left out."""
+    """Sums up `profile` and `function` events; other events are left out."""
 
     def __init__(self, name: str, descriptor: int, render: Callable[[StackCounts], bytes]) -> None:
         """Takes over the descriptor. `render` makes the file's content of the sums."""
@@ -37,7 +37,11 @@ class StackFileSink:
         """Nothing reaches the file before the next flush."""
         if event_type == "profile":
             self._counts.add(frame)
-            self._is_current = False
+        elif event_type == "function":
+            self._counts.add_calls(frame)
+        else:
+            return
+        self._is_current = False
 
     def flush(self) -> None:
         """Raises OSError."""

@@ -55,6 +55,7 @@ def _parts(event: dict[str, Any], seconds: float, style: Style) -> Iterator[str]
     if event["stack"] is not None:
         samples, complete = (event["stack"][name] or 0 for name in ("samples", "complete"))
         yield f"stacks {samples:,} samples, {complete:,} complete"
+        yield from (_calls(found, seconds, style) for found in event["stack"].get("functions") or ())
 
 
 def _requests(http: dict[str, Any], seconds: float, style: Style) -> str:
@@ -68,6 +69,12 @@ def _requests(http: dict[str, Any], seconds: float, style: Style) -> str:
             " ".join(f"{name} {duration(value, style)}" for name, value in http["latency_ms"].items())
         )
     return ", ".join(told)
+
+
+def _calls(found: dict[str, Any], seconds: float, style: Style) -> str:
+    told = f"{found['function']} {found['calls']:,} calls ({_rate(found['calls'], seconds)})"
+    latencies = [(name, value) for name, value in found["latency_ns"].items() if value is not None]
+    return " ".join([told, *(f"{name} {duration(value / 1e6, style)}" for name, value in latencies)])
 
 
 def _rate(count: int, seconds: float) -> str:

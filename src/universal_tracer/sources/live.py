@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 # Batches that hold no events: packets for captures, counts for metrics.
 _CAPTURE: Final = "capture"
-_TOTALS: Final = frozenset({"network"})
+_TOTALS: Final = frozenset({"network", "functions"})
+_LIVE: Final = frozenset({"functions"})
 
 # Packets belong to no process.
 _FILTERED: Final = (_native.HttpSession, _native.StackSession)
@@ -106,6 +107,7 @@ class LiveSource:
         return Batches(
             frames={name: frame for name, frame in frames.items() if name not in {_CAPTURE, *_TOTALS}},
             totals={name: frame for name, frame in frames.items() if name in _TOTALS},
+            live={name: frame for name, frame in frames.items() if name in _LIVE},
             packets=frames[_CAPTURE]["blocks"].to_list() if _CAPTURE in frames else (),
             losses=[Loss(self.tracer, where, count) for where, count in tick.losses],
             hits=tick.hits,

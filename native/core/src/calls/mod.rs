@@ -6,6 +6,7 @@
 pub(crate) mod adapter;
 pub(crate) mod attach;
 pub(crate) mod collect;
+pub(crate) mod counts;
 pub(crate) mod pair;
 pub mod record;
 pub(crate) mod report;

@@ -5,6 +5,7 @@
 //! columns that only it can know (`type`, `host`, `service`, `container`, `tls`, `breakdown`).
 
 mod builders;
+mod calls;
 mod connection;
 mod flow;
 mod function;
@@ -19,6 +20,7 @@ mod traffic;
 
 pub(crate) use builders::ascii_text;
 pub use builders::{EndpointRow, HeaderFields, TcpRow};
+pub use calls::{CallsRow, calls_table};
 pub use connection::{ConnectionColumns, ConnectionRow};
 pub use flow::{FlowColumns, FlowRow, FlowTcpRow};
 pub use function::{ArgumentRow, FunctionColumns, FunctionRow};

@@ -17,13 +17,16 @@ pub mod trial;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use libbpf_rs::{Link, MapHandle, Object, OpenObject};
 
 use crate::calls::attach::CallPlan;
+use crate::calls::counts::CallCounts;
 use crate::calls::record::{Call, Texts};
 use crate::calls::report::CallReporter;
 use crate::calls::tables;
 use crate::clock;
+use crate::columns::{CallsRow, calls_table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::{Function, Scope, resolve};
 use crate::layout;
@@ -53,6 +56,7 @@ pub struct StackSession {
     /// What was sampled stays readable after the programs are gone.
     shared: Arc<Shared>,
     losses: Option<Losses>,
+    counts: Option<CallCounts>,
 }
 
 /// Everything that keeps programs in the kernel; dropping it detaches them.
@@ -95,7 +99,35 @@ impl StackSession {
             running: None,
             shared: Arc::default(),
             losses: None,
+            counts: None,
         })
+    }
+
+    /// What the kernel has counted since the last look.
+    fn count_calls(&mut self) -> Result<Option<RecordBatch>> {
+        let is_last = self.running.is_none();
+        let Some(counts) = &mut self.counts else {
+            return Ok(None);
+        };
+        let new = counts.read(is_last)?;
+        let rows: Vec<_> = new
+            .iter()
+            .filter_map(|calls| {
+                let function = self.functions.get(calls.function as usize)?;
+                Some(CallsRow {
+                    pid: calls.pid,
+                    comm: &calls.comm,
+                    function: &function.name,
+                    module: &function.module,
+                    calls: calls.entries,
+                    returns: calls.exits,
+                    total_ns: calls.total_ns,
+                    max_ns: calls.max_ns,
+                    latencies: &calls.latencies,
+                })
+            })
+            .collect();
+        Ok(calls_table(&rows).ok().flatten())
     }
 
     fn load(&self) -> Result<Object> {
@@ -178,6 +210,9 @@ impl tracer::Session for StackSession {
             map: map_handle(&object, "losses")?,
             told: [0; LOSS_PLACES.len()],
         });
+        if !self.functions.is_empty() {
+            self.counts = Some(CallCounts::new(map_handle(&object, "call_counts")?));
+        }
         let watched = self.watch_threads(&object, &targets)?;
         let threads = self.start_threads(&object, &targets)?;
         let running = self.running.insert(Running {
@@ -208,7 +243,8 @@ impl tracer::Session for StackSession {
     fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
         // read first: what comes in the meantime is more than is promised
         let complete_ns = self.shared.complete_ns().cast_signed();
-        let batches = self.shared.take(wait);
+        let mut batches = self.shared.take(wait);
+        batches.push(("functions", self.count_calls()?));
         let losses = self.losses.as_mut().ok_or_else(not_attached)?.read()?;
         Ok(TickBatches {
             batches,
