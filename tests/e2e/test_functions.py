@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e]
 
 PATIENCE = 110.0
+NAP_NS = 20_000_000
 ADDED, NAPS, NAMED, DEPTH, TAILS, CHILD_CALLS = 97, 7, 5, 29, 11, 17
 JUMPS, JUMP_DEPTH = 13, 3
 THREADS, IN_THREAD = 5, 101
@@ -76,3 +77,59 @@ def test_threads_and_children_are_told_apart(calls: Path) -> None:
     (main,) = {event["pid"] for event in events if event["function"] == "main"}
     (child,) = {event["pid"] for event in events if event["function"] == "in_child"}
     assert main != child
+
+
+def test_counts_are_exact_without_events(calls: Path) -> None:
+    named = [word for name in RETURNING for word in ("--trace-function", f"u:{calls}:{name}")]
+    words = ("--tracer", "stack", *named, "--metrics-only", "--interval", "1s", "--output-format", "ndjson")
+    run = run_tracer(*words, "--", calls, seconds=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    told: Counter[str] = Counter()
+    longest: dict[str, int] = {}
+    for line in run.stdout.splitlines():
+        event = json.loads(line)
+        assert (event["type"], event["lost"]) == ("summary", 0)
+        for found in event["stack"]["functions"]:
+            told[found["function"]] += found["calls"]
+            assert found["module"] == str(calls)
+            longest[found["function"]] = max(longest.get(found["function"], 0), found["latency_ns"]["max"])
+    assert told == RETURNING
+    assert longest["nap"] >= NAP_NS
+
+
+def test_samples_and_calls_in_one_run(calls: Path, tmp_path: Path) -> None:
+    program = tmp_path / "busy"
+    source = tmp_path / "busy.c"
+    source.write_text(
+        "__attribute__((noinline)) void step(void) {"
+        " for (volatile int i = 0; i < 20000000; i++) ; }\n"
+        "int main(void) { for (int i = 0; i < 23; i++) step(); return 0; }\n"
+    )
+    subprocess.run([need_command("gcc"), "-O1", "-g", "-o", program, source], check=True)
+    picture = tmp_path / "both.svg"
+    words = ("--tracer", "stack", "--mode", "mixed", "--trace-function", f"u:{program}:step")
+    outputs = ("--output-format", "ndjson", "--output", picture)
+    run = run_tracer(*words, *outputs, "--", program, seconds=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    events: list[Event] = [json.loads(line) for line in run.stdout.splitlines()]
+    called = [event for event in events if event["type"] == "function"]
+    assert numbers(called, "entry") == numbers(called, "exit") == {"step": 23}
+    sampled = [event for event in events if event["type"] == "profile" and "step" in event["stack"]]
+    assert sampled
+    begin, end = called[0]["timestamp_ns"], called[-1]["timestamp_ns"]
+    for event in sampled:
+        assert begin - 2e9 <= event["timestamp_ns"] <= end
+        # what the kernel put in place of the return address does not end the stack
+        if event["end"] == "complete":
+            assert event["stack"][-2:] == ["main", "step"] or "main" in event["stack"]
+    titles = picture.read_text()
+    assert "[traced calls]" in titles
+    assert "23 calls" in titles
+
+
+def test_contradictions_are_usage_errors(calls: Path) -> None:
+    function = ("--trace-function", f"u:{calls}:add")
+    for words in (("--mode", "sampling", *function), ("--mode", "tracing"), ("--mode", "mixed")):
+        run = run_tracer("--tracer", "stack", *words, "--", calls, seconds=PATIENCE)
+        assert run.returncode == 2, words
+        assert run.stderr.startswith("error: ")

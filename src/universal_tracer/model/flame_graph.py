@@ -51,7 +51,7 @@ class Placed(NamedTuple):
 
 
 def boxes(key: StackKey) -> Iterator[Box]:
-    """The way from a process to a function, root first; a box says where a thread waits, or a call was traced."""
+    """The way from a process to a function, root first; a box tells waits and traced calls apart."""
     yield Box(key.comm or "[no name]", PROCESS_KIND, "")
     if key.kind == OFF_CPU:
         yield Box(OFF_CPU_NAME, OFF_CPU, "")
