@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from universal_tracer.model.counted_calls import FUNCTIONS, add_functions
 from universal_tracer.model.metrics import (
     DURATION_BOUNDS_S,
     EVENTS,
@@ -21,7 +22,6 @@ from universal_tracer.model.metrics import (
     METRICS,
     OTHER_METHOD,
 )
-from universal_tracer.pipeline.functions import FUNCTIONS, add_functions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
+from universal_tracer.model.counted_calls import StacksPart
 from universal_tracer.model.figures import ExactLatencies, RequestFigures
 from universal_tracer.model.schema import schema
 from universal_tracer.model.times import rfc3339
-from universal_tracer.pipeline.functions import StacksPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

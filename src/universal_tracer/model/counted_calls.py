@@ -26,7 +26,7 @@ _SAMPLES: Final = {
 
 
 class StacksPart:
-    """`stack`: samples, and calls of functions with their latencies; see `summaries.Part`."""
+    """`stack`: samples, and calls of functions with their latencies; see `pipeline.summaries.Part`."""
 
     event_types = frozenset({"profile", FUNCTIONS})
 
