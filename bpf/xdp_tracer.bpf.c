@@ -2,8 +2,9 @@
 /*
  * Packet tracer: counts flows where packets enter (XDP) and leave (TC) an interface.
  *
- * Hooks: XDP or TC at the ingress, TC at the egress. The verdict is always "go on". Loaded once per interface,
- * whose number and kind are constants then; the maps are shared. What became of each program run is in the ledger.
+ * Hooks: XDP or TC at the ingress, TC at the egress; the hooks of sockets tell whose flows they are (xdp_owner.h).
+ * The verdict is always "go on". Loaded once per interface, whose number and kind are constants then; the maps are
+ * shared. What became of each program run is in the ledger.
  * docs/BENCHMARKS.md has the figures: about 50 ns a packet, no helper is called for an ordinary one.
  */
 #include "vmlinux.h"
@@ -31,6 +32,7 @@ struct xdp_settings {
 	__u32 capture_bytes;	/* of each packet for a capture; 0 = none runs */
 	__u32 second_jiffies;	/* ticks in a second */
 	__u32 cpus;		/* for the ledger's index */
+	__u32 self_pid;		/* the tracer, never a target */
 	__u16 interface;	/* its number in this session */
 	__u8 has_link_header;	/* Ethernet; else IP comes first */
 	__u8 is_generic;	/* XDP sees socket buffers, which may stand for several packets */
@@ -39,7 +41,9 @@ struct xdp_settings {
 	__u8 detect_payload;
 	__u8 packet_events;
 	__u8 track_flows;
-	__u8 reserved[7];
+	__u8 filter;		/* packets of `targets` only */
+	__u8 has_names;		/* target_names is not empty */
+	__u8 reserved[1];
 };
 const volatile struct xdp_settings settings SEC(".rodata.settings");
 
@@ -49,12 +53,16 @@ static __always_inline __u64 mix(__u64 hash, __u64 word)
 	return hash ^ hash >> 32;
 }
 
+#include "shared_maps.h"
+#include "targets.h"
 #include "xdp_parse.h"
 #include "xdp_tunnel.h"
 #include "xdp_table.h"
 #include "xdp_tcp.h"
 #include "xdp_count.h"
 #include "xdp_owner.h"
+#include "xdp_socket.h"
+#include "xdp_verdict.h"
 #include "xdp_payload.h"
 #include "xdp_emit.h"
 #include "xdp_filter.h"
@@ -87,9 +95,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tick_reading);
 } tick_readings SEC(".maps");
-
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
-extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
 
 /* Helpers */
 
@@ -144,6 +149,10 @@ static __always_inline void handle_unparsed(void *ctx, bool is_xdp, const struct
 {
 	__u32 reason = parsed - PARSED_MALFORMED;
 
+	if (settings.filter) {
+		ledger->filtered++;
+		return;
+	}
 	count_traffic(&ledger->traffic[CLASS_NON_IP], packet->segments, bytes);
 	if (parsed == PARSED_NOT_IP)
 		ledger->not_ip++;
@@ -163,13 +172,17 @@ static __always_inline void handle_parsed(void *ctx, bool is_xdp, struct packet 
 		settle_fragment(packet);
 	if (may_be_tunnel(packet))
 		settle_inner(packet, is_xdp ? parse_inner_xdp(ctx, packet) : parse_inner_tc(ctx, packet));
+	if (settings.filter && !is_wanted(ctx, is_xdp, packet, jiffies)) {
+		ledger->filtered++;
+		return;
+	}
 	count_traffic(&ledger->traffic[class_of(packet)], packet->segments, bytes);
 	if (settings.track_flows)
 		entry = count_flow(ctx, is_xdp, packet, direction, jiffies, bytes);
 	if (entry) {
 		ledger->flows++;
-		if (direction == EGRESS && !entry->pid && is_sent_by_its_owner(ctx, packet))
-			find_owner(entry);
+		if (entry->owner.state < OWNER_KNOWN)
+			settle_owner(ctx, is_xdp, packet, entry);
 	} else {
 		ledger->other++;
 		count_traffic(&ledger->unflowed, packet->segments, bytes);
@@ -179,7 +192,7 @@ static __always_inline void handle_parsed(void *ctx, bool is_xdp, struct packet 
 	if (settings.detect_payload && packet->key.protocol == IP_UDP && is_dns(packet))
 		packet->kind = PACKET_DNS;
 	if (wants_packets())
-		emit_packet(ctx, is_xdp, packet, ledger, entry && entry->pid != NOBODY ? entry->pid : 0, jiffies, 0);
+		emit_packet(ctx, is_xdp, packet, ledger, entry ? entry->owner.pid : packet->owner.pid, jiffies, 0);
 }
 
 static __always_inline void handle_xdp(struct xdp_md *ctx)

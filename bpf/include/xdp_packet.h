@@ -21,6 +21,8 @@ enum parsed {
 struct packet {
 	struct flow_key key;
 	struct inner_flow inner;
+	__u64 socket;	      /* see xdp_owner.h; 0 = none, or not asked for */
+	struct flow_owner owner;
 	__u32 length;	      /* of the buffer, in bytes */
 	__u32 segments;	      /* packets on the wire that the buffer is */
 	__u32 payload_offset; /* of what follows the layer 4 header, in the frame */

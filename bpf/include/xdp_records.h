@@ -57,6 +57,22 @@ struct inner_flow {
 	__u8 reserved;
 };
 
+/* How much is known of a flow's process. */
+enum owner_state {
+	OWNER_UNASKED = 0,
+	OWNER_UNKNOWN = 1, /* a local socket that no process was seen to use yet */
+	OWNER_LISTENS = 2, /* the process that listens: who accepts may be another one */
+	OWNER_KNOWN = 3,
+	OWNER_NOBODY = 4,  /* forwarded, or the kernel's own */
+};
+
+struct flow_owner {
+	__u32 pid;   /* 0 = none */
+	__u8 state;  /* enum owner_state */
+	__u8 wanted; /* a target's */
+	__u16 reserved;
+};
+
 /* Bits of flow_half.watch: what this direction's packets have to be looked at for. Changed by atomics only. */
 enum flow_watch {
 	WATCH_ACK = 1 << 0,	/* the other direction waits for the acknowledgement of `awaited` */
@@ -104,8 +120,7 @@ struct flow_gap {
  */
 struct flow_entry {
 	struct flow_key key;
-	__u32 pid;		  /* owner of the local socket; 0 = unknown */
-	__u32 reserved_1;
+	struct flow_owner owner;
 	struct flow_half half[2]; /* by enum xdp_direction */
 	/* rarely touched; by direction */
 	__u64 first_jiffies[2];	  /* 0 = no packet yet */
@@ -115,7 +130,7 @@ struct flow_entry {
 	__u32 out_of_order[2];
 	__u32 zero_window[2];
 	struct inner_flow inner;
-	__u64 reserved_2;
+	__u64 socket;		  /* cookie, or address: see xdp_owner.h; 0 = none */
 };
 
 /*

@@ -48,6 +48,12 @@ class Session(Protocol):
     def attach(self) -> None:
         """Load, attach and begin to drain."""
 
+    def add_target(self, pid: int) -> None:
+        """Trace `pid`, its descendants and their children from now on."""
+
+    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
+        """Trace who is born into the control group or moves there from now on (hierarchy 0: version 2)."""
+
     def live_targets(self) -> list[int]:
         """Targets that still run."""
 
@@ -60,16 +66,7 @@ class Session(Protocol):
     def close(self) -> None:
         """As `stop`; allowed at any time."""
 
-class FilteredSession(Session, Protocol):
-    """What the sessions can do that trace processes."""
-
-    def add_target(self, pid: int) -> None:
-        """Trace `pid`, its descendants and their children from now on."""
-
-    def add_cgroup(self, hierarchy: int, identifier: int) -> None:
-        """Trace who is born into the control group or moves there from now on (hierarchy 0: version 2)."""
-
-class HttpSession(FilteredSession):
+class HttpSession(Session):
     """One run of the HTTP tracer."""
 
     def __init__(self, settings: dict[str, object]) -> None:
@@ -85,7 +82,7 @@ class HttpSession(FilteredSession):
     def set_local_addresses(self, addresses: list[tuple[int, bytes, int]]) -> None:
         """Trace only connections with one of these: (interface's index or 0, 16 bytes, prefix length)."""
 
-class StackSession(FilteredSession):
+class StackSession(Session):
     """One run of the stack tracer."""
 
     def __init__(self, settings: dict[str, object]) -> None:
@@ -103,16 +100,14 @@ class XdpSession(Session):
     def __init__(self, settings: dict[str, object]) -> None:
         """Look the interfaces up; attach nothing.
 
-        Keys: object_path, interfaces (names; empty: those of the default routes), processes (whose network
-        namespaces are meant; empty: the own one), waits (bool: for interfaces that are not there),
+        Keys: object_path, self_pid, filter, pids, cgroups, names (as of `HttpSession`: flows of their
+        sockets), interfaces (names; empty: those of the default routes), processes (whose network namespaces
+        are meant; empty: the own one), waits (bool: for interfaces that are not there),
         mode (`native`, `generic` or None), egress (bool), flow_table_size, flow_timeout_ns,
-        sampling (1 in N), filter (a pcap expression or None), detect_payload, track_flows,
+        sampling (1 in N), expression (of pcap, or None), detect_payload, track_flows,
         packet_events (bools), capture_bytes (0: no capture), privacy (as of `HttpSession`), interval_ns,
         ring_bytes (a power of two). The frame `capture` of a tick has pcapng in its column `blocks`.
         """
-
-    def add_process(self, pid: int) -> None:
-        """Look for interfaces in the network namespace of `pid`, too."""
 
 class Trial:
     """What this kernel did with a tracer's programs: each was loaded and attached for a moment."""

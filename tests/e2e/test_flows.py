@@ -110,17 +110,6 @@ def test_a_connection_is_two_flows_of_one_conversation(hosts: tuple[Host, Host],
     assert {event["mode"] for event in run.of_type("interface")} == {mode, "tc"}
 
 
-def test_a_flow_that_others_begin_is_nobodys(hosts: tuple[Host, Host]) -> None:
-    """Who owns the listening socket is not told: no guess."""
-    near, far = hosts
-    with echo_server(near) as port, traced(near) as tracer:
-        far.run(sys.executable, "-c", CLIENT, near.address, port, "a")
-        tracer.wait_for(lambda event: event["type"] == "flow" and event["flow"]["source_port"] == port)
-        run = tracer.stop()
-    (answer,) = flows(run, source_port=port)
-    assert (answer["pid"], answer["comm"]) == (None, None)
-
-
 def test_what_finds_no_room_is_counted_and_balances(hosts: tuple[Host, Host]) -> None:
     near, far = hosts
     with traced(far, "--flow-table-size", 64) as tracer:

@@ -58,6 +58,9 @@ impl Filter {
 }
 
 /// Makes targets of all who are born into the group, or move there, from now on.
+///
+/// # Errors
+/// Where there is no room for one more.
 pub(crate) fn add_cgroup(object: &Object, group: CgroupId) -> Result<()> {
     let mut key = [0; 16];
     key[..4].copy_from_slice(&group.hierarchy.to_ne_bytes());

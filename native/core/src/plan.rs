@@ -23,8 +23,8 @@ const TRANSFER_COST: &str =
     "below 1 µs per socket operation of a target, 0.1 µs per operation of others";
 pub(crate) const RARE: &str = "nothing between the events";
 
-/// Hooks of the HTTP tracer; the last ones follow the targets and are needed with a filter only.
-const HTTP_HOOKS: [PlannedHook; 9] = [
+/// Hooks of the HTTP tracer at sockets.
+const HTTP_HOOKS: [PlannedHook; 4] = [
     http_hook(
         "sock_send_length",
         "handle_send",
@@ -49,46 +49,55 @@ const HTTP_HOOKS: [PlannedHook; 9] = [
         "buffers of operations that io_uring carries",
         "below 1 µs per operation of io_uring",
     ),
-    http_hook(
-        "sched_process_fork",
-        "handle_fork",
-        "children of targets are targets",
-        RARE,
-    ),
-    http_hook(
-        "sched_process_exec",
-        "handle_exec",
-        "processes that are named later become targets",
-        RARE,
-    ),
-    http_hook(
-        "task_rename",
-        "handle_rename",
-        "processes that name themselves become targets",
-        RARE,
-    ),
-    http_hook(
-        "sched_process_exit",
-        "handle_exit",
-        "targets that end are forgotten",
-        RARE,
-    ),
-    http_hook(
-        "cgroup_attach_task",
-        "handle_cgroup_move",
-        "processes that enter a cgroup become targets",
-        RARE,
-    ),
 ];
 
-/// What is needed with a filter only.
-const FOLLOW_TARGETS: [&str; 5] = [
-    "sched_process_fork",
-    "sched_process_exec",
-    "task_rename",
-    "sched_process_exit",
-    "cgroup_attach_task",
-];
+/// Hooks of `bpf/include/targets.h`, which follow the targets: needed with a filter only.
+pub(crate) const fn target_hooks(tracer: &'static str) -> [PlannedHook; 5] {
+    [
+        tp_btf_hook(
+            tracer,
+            "sched_process_fork",
+            "handle_fork",
+            "children of targets are targets",
+            RARE,
+        ),
+        tp_btf_hook(
+            tracer,
+            "sched_process_exec",
+            "handle_exec",
+            "processes that are named later become targets",
+            RARE,
+        ),
+        tp_btf_hook(
+            tracer,
+            "task_rename",
+            "handle_rename",
+            "processes that name themselves become targets",
+            RARE,
+        ),
+        tp_btf_hook(
+            tracer,
+            "sched_process_exit",
+            "handle_exit",
+            "targets that end are forgotten",
+            RARE,
+        ),
+        tp_btf_hook(
+            tracer,
+            "cgroup_attach_task",
+            "handle_cgroup_move",
+            "processes that enter a cgroup become targets",
+            RARE,
+        ),
+    ]
+}
+
+/// Whether a hook is one of [`target_hooks`].
+pub(crate) fn follows_targets(hook: &PlannedHook) -> bool {
+    target_hooks(hook.tracer)
+        .iter()
+        .any(|other| other.program == hook.program)
+}
 
 pub(crate) const fn http_hook(
     hook: &'static str,
@@ -130,7 +139,7 @@ impl HttpPlan {
     /// # Errors
     /// [`ErrorKind::Kernel`] where one of them does not exist.
     pub(crate) fn hooks(&self, filter: bool) -> Result<Vec<PlannedHook>> {
-        let wanted = |hook: &PlannedHook| filter || !FOLLOW_TARGETS.contains(&hook.hook);
+        let wanted = |hook: &PlannedHook| filter || !follows_targets(hook);
         self.surveyed
             .iter()
             .filter(|(hook, _)| wanted(hook))
@@ -152,6 +161,7 @@ pub(crate) fn plan_http() -> Result<Vec<HttpPlan>> {
         surveyed: adapter
             .adapt(&types, &HTTP_HOOKS)
             .into_iter()
+            .chain(target_hooks("http"))
             .map(surveyed)
             .collect(),
     };

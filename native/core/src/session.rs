@@ -280,6 +280,14 @@ impl tracer::Session for HttpSession {
         Self::live_targets(self)
     }
 
+    fn add_target(&mut self, pid: u32) -> Result<()> {
+        Self::add_target(self, pid)
+    }
+
+    fn add_cgroup(&mut self, group: CgroupId) -> Result<()> {
+        Self::add_cgroup(self, group)
+    }
+
     fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
         let tick = Self::tick(self, wait)?;
         Ok(TickBatches {
@@ -296,15 +304,5 @@ impl tracer::Session for HttpSession {
 
     fn stop(&mut self) -> Result<()> {
         Self::stop(self)
-    }
-}
-
-impl tracer::FilteredSession for HttpSession {
-    fn add_target(&self, pid: u32) -> Result<()> {
-        Self::add_target(self, pid)
-    }
-
-    fn add_cgroup(&self, group: CgroupId) -> Result<()> {
-        Self::add_cgroup(self, group)
     }
 }

@@ -59,6 +59,18 @@ pub trait Session {
     /// Processes that were named and still run.
     fn live_targets(&self) -> Vec<u32>;
 
+    /// Traces `pid` and its descendants from now on.
+    ///
+    /// # Errors
+    /// Where there is no such process, or no room for one more.
+    fn add_target(&mut self, pid: u32) -> Result<()>;
+
+    /// Traces who is born into the group, or moves there, from now on; not who is there already.
+    ///
+    /// # Errors
+    /// Where there is no room for one more.
+    fn add_cgroup(&mut self, group: CgroupId) -> Result<()>;
+
     /// Waits up to `wait` for what came since the last tick.
     ///
     /// # Errors
@@ -70,19 +82,4 @@ pub trait Session {
     /// # Errors
     /// Where a thread of the session has failed.
     fn stop(&mut self) -> Result<()>;
-}
-
-/// The session of a tracer that traces processes.
-pub trait FilteredSession: Session {
-    /// Traces `pid` and its descendants from now on.
-    ///
-    /// # Errors
-    /// Where there is no such process, or no room for one more.
-    fn add_target(&self, pid: u32) -> Result<()>;
-
-    /// Traces who is born into the group, or moves there, from now on; not who is there already.
-    ///
-    /// # Errors
-    /// Where there is no room for one more.
-    fn add_cgroup(&self, group: CgroupId) -> Result<()>;
 }

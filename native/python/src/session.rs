@@ -11,7 +11,7 @@ use universal_tracer_core::error::Result;
 use universal_tracer_core::session;
 use universal_tracer_core::settings::CgroupId;
 use universal_tracer_core::stack;
-use universal_tracer_core::tracer::{FilteredSession, HookRow, Session, TickBatches};
+use universal_tracer_core::tracer::{HookRow, Session, TickBatches};
 use universal_tracer_core::xdp;
 
 use crate::arrow::ArrowBatch;
@@ -55,6 +55,20 @@ macro_rules! session_class {
                 with(py, &self.0, Session::attach)
             }
 
+            fn add_target(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
+                with(py, &self.0, |session| Session::add_target(session, pid))
+            }
+
+            fn add_cgroup(
+                &self,
+                py: Python<'_>,
+                hierarchy: u32,
+                identifier: u64,
+            ) -> PyResult<()> {
+                let group = CgroupId { hierarchy, id: identifier };
+                with(py, &self.0, |session| Session::add_cgroup(session, group))
+            }
+
             fn live_targets(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
                 with(py, &self.0, |session| Ok(Session::live_targets(session)))
             }
@@ -78,33 +92,7 @@ macro_rules! session_class {
     };
 }
 
-/// As [`session_class`], for a tracer that traces processes.
-macro_rules! filtered_session_class {
-    ($(#[$doc:meta])* $name:ident($session:ty), $settings:path, { $($more:tt)* }) => {
-        session_class! {
-            $(#[$doc])*
-            $name($session), $settings, {
-                fn add_target(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
-                    with(py, &self.0, |session| FilteredSession::add_target(session, pid))
-                }
-
-                fn add_cgroup(
-                    &self,
-                    py: Python<'_>,
-                    hierarchy: u32,
-                    identifier: u64,
-                ) -> PyResult<()> {
-                    let group = CgroupId { hierarchy, id: identifier };
-                    with(py, &self.0, |session| FilteredSession::add_cgroup(session, group))
-                }
-
-                $($more)*
-            }
-        }
-    };
-}
-
-filtered_session_class! {
+session_class! {
     /// One run of the HTTP tracer.
     HttpSession(session::HttpSession), http_settings, {
         fn set_local_addresses(&self, py: Python<'_>, addresses: Vec<AddressTuple>) -> PyResult<()> {
@@ -114,18 +102,14 @@ filtered_session_class! {
     }
 }
 
-filtered_session_class! {
+session_class! {
     /// One run of the stack tracer.
     StackSession(stack::StackSession), stack_settings, {}
 }
 
 session_class! {
     /// One run of the packet tracer.
-    XdpSession(xdp::session::XdpSession), xdp_settings, {
-        fn add_process(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
-            with(py, &self.0, |session| session.add_process(pid))
-        }
-    }
+    XdpSession(xdp::session::XdpSession), xdp_settings, {}
 }
 
 /// What was decoded since the tick before; the same for every tracer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,12 @@ def xdp_settings(config: Config, targets: Targets) -> dict[str, object]:
         "flow_table_size": xdp.flow_table_size,
         "flow_timeout_ns": xdp.flow_timeout.nanoseconds,
         "sampling": xdp.sampling_rate,
-        "filter": xdp.filter,
+        "expression": xdp.filter,
+        "self_pid": os.getpid(),
+        "filter": not targets.is_whole_machine,
+        "pids": targets.first_pids,
+        "cgroups": targets.first_groups(),
+        "names": list(targets.names),
         "detect_payload": xdp.enable_http_detection,
         "track_flows": xdp.enable_flow_tracking,
         "packet_events": "packet" in (config.output.events or ()),

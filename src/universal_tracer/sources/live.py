@@ -25,9 +25,6 @@ _CAPTURE: Final = "capture"
 _TOTALS: Final = frozenset({"network", "functions"})
 _LIVE: Final = frozenset({"functions"})
 
-# Packets belong to no process.
-_FILTERED: Final = (_native.HttpSession, _native.StackSession)
-
 
 def open_http(settings: Mapping[str, object]) -> Source:
     """The HTTP tracer, planned and not yet attached.
@@ -78,16 +75,12 @@ class LiveSource:
     def add_target(self, pid: int) -> None:
         """See `Source`."""
         with told_errors():
-            if isinstance(self._session, _FILTERED):
-                self._session.add_target(pid)
-            elif isinstance(self._session, _native.XdpSession):
-                self._session.add_process(pid)
+            self._session.add_target(pid)
 
     def add_cgroup(self, hierarchy: int, identifier: int) -> None:
         """See `Source`."""
-        if isinstance(self._session, _FILTERED):
-            with told_errors():
-                self._session.add_cgroup(hierarchy, identifier)
+        with told_errors():
+            self._session.add_cgroup(hierarchy, identifier)
 
     def set_local_addresses(self, addresses: Sequence[tuple[int, bytes, int]]) -> None:
         """See `Source`."""

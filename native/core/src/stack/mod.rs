@@ -240,6 +240,22 @@ impl tracer::Session for StackSession {
             .unwrap_or_default()
     }
 
+    fn add_target(&mut self, pid: u32) -> Result<()> {
+        let running = self.running.as_ref().ok_or_else(not_attached)?;
+        running.targets.add(pid)?;
+        if let Some(watched) = &running.watched {
+            for pid in running.targets.alive() {
+                watched.watch(pid);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_cgroup(&mut self, group: CgroupId) -> Result<()> {
+        let running = self.running.as_ref().ok_or_else(not_attached)?;
+        object::add_cgroup(&running.object, group)
+    }
+
     fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
         // read first: what comes in the meantime is more than is promised
         let complete_ns = self.shared.complete_ns().cast_signed();
@@ -267,24 +283,6 @@ impl tracer::Session for StackSession {
         let result = running.threads.join();
         drop(running.object);
         result
-    }
-}
-
-impl tracer::FilteredSession for StackSession {
-    fn add_target(&self, pid: u32) -> Result<()> {
-        let running = self.running.as_ref().ok_or_else(not_attached)?;
-        running.targets.add(pid)?;
-        if let Some(watched) = &running.watched {
-            for pid in running.targets.alive() {
-                watched.watch(pid);
-            }
-        }
-        Ok(())
-    }
-
-    fn add_cgroup(&self, group: CgroupId) -> Result<()> {
-        let running = self.running.as_ref().ok_or_else(not_attached)?;
-        object::add_cgroup(&running.object, group)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The stack tracer's hooks on this kernel.
 
 use crate::error::{Error, Result};
-use crate::plan::{PlannedHook, RARE, survey, tp_btf_hook};
+use crate::plan::{PlannedHook, RARE, follows_targets, survey, target_hooks, tp_btf_hook};
 
 /// The program that takes samples.
 pub(crate) const SAMPLER: &str = "handle_sample";
@@ -31,45 +31,6 @@ const PROCESS_HOOKS: [PlannedHook; 2] = [
         "sched_process_exit",
         "handle_end_of_process",
         "processes that end are forgotten",
-        RARE,
-    ),
-];
-
-/// Hooks that follow the targets, needed with a filter only.
-const TARGET_HOOKS: [PlannedHook; 5] = [
-    tp_btf_hook(
-        "stack",
-        "sched_process_fork",
-        "handle_fork",
-        "children of targets are targets",
-        RARE,
-    ),
-    tp_btf_hook(
-        "stack",
-        "sched_process_exec",
-        "handle_exec",
-        "processes that are named later become targets",
-        RARE,
-    ),
-    tp_btf_hook(
-        "stack",
-        "task_rename",
-        "handle_rename",
-        "processes that take a name later become targets",
-        RARE,
-    ),
-    tp_btf_hook(
-        "stack",
-        "sched_process_exit",
-        "handle_exit",
-        "targets that end are forgotten",
-        RARE,
-    ),
-    tp_btf_hook(
-        "stack",
-        "cgroup_attach_task",
-        "handle_cgroup_move",
-        "processes that enter a cgroup become targets",
         RARE,
     ),
 ];
@@ -128,13 +89,12 @@ pub(crate) fn plan(
     off_cpu: bool,
     sampler: Option<&'static str>,
 ) -> Result<Vec<PlannedHook>> {
-    let is_in = |hooks: &[PlannedHook], hook: &PlannedHook| {
-        hooks.iter().any(|other| other.program == hook.program)
-    };
+    let measures_waits =
+        |hook: &PlannedHook| WAIT_HOOKS.iter().any(|other| other.program == hook.program);
     survey_stack()?
         .into_iter()
-        .filter(|(hook, _)| filter || !is_in(&TARGET_HOOKS, hook))
-        .filter(|(hook, _)| off_cpu || !is_in(&WAIT_HOOKS, hook))
+        .filter(|(hook, _)| filter || !follows_targets(hook))
+        .filter(|(hook, _)| off_cpu || !measures_waits(hook))
         .filter(|(hook, _)| sampler.is_some() || !is_sampler(hook))
         .map(|(hook, lack)| lack.map_or(Ok(hook), Err))
         .map(|hook| hook.map(|hook| with_program(hook, sampler.unwrap_or(SAMPLER))))
@@ -160,7 +120,7 @@ pub(crate) fn survey_stack() -> Result<Vec<(PlannedHook, Option<Error>)>> {
     let tracepoints: Vec<_> = PROCESS_HOOKS
         .into_iter()
         .chain(WAIT_HOOKS)
-        .chain(TARGET_HOOKS)
+        .chain(target_hooks("stack"))
         .collect();
     let surveyed = survey(&tracepoints, "the stack tracer follows processes there")?;
     Ok(std::iter::once((SAMPLING, None)).chain(surveyed).collect())

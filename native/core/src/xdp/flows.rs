@@ -83,6 +83,8 @@ pub(crate) struct FlowTracker {
     timeout_ns: i64,
     capacity: u64,
     sampling: u32,
+    /// Flows of targets' sockets only.
+    only_wanted: bool,
     /// When an entry is told in between, by slot; 0: it was never seen.
     reports_ns: Vec<i64>,
     owners: Owners,
@@ -97,6 +99,7 @@ impl FlowTracker {
         timeout: Duration,
         capacity: u32,
         sampling: u32,
+        only_wanted: bool,
     ) -> Self {
         let slots = table.slots();
         Self {
@@ -104,6 +107,7 @@ impl FlowTracker {
             timeout_ns: i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX),
             capacity: capacity.into(),
             sampling,
+            only_wanted,
             reports_ns: vec![0; slots],
             owners,
             text: FlowText::default(),
@@ -208,7 +212,11 @@ impl FlowTracker {
         columns: &mut FlowColumns,
     ) {
         let interface = names(entry.key.interface);
-        let owner = self.owners.find(entry.pid);
+        let owner = self.owners.of(entry);
+        if self.only_wanted && owner.wanted == 0 {
+            return; // whose it was is known only now
+        }
+        let comm = self.owners.name(owner.pid);
         for direction in [INGRESS, EGRESS] {
             if entry.half[direction].buffers > 0 {
                 self.text.set(&entry.key, &entry.inner, direction);
@@ -222,8 +230,8 @@ impl FlowTracker {
                     &self.text,
                 );
                 columns.push(&FlowRow {
-                    pid: owner.map(|(pid, _)| pid),
-                    comm: owner.and_then(|(_, comm)| comm),
+                    pid: (owner.pid > 0).then_some(owner.pid),
+                    comm: comm.filter(|_| owner.pid > 0),
                     ..row
                 });
             }

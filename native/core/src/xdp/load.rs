@@ -106,7 +106,7 @@ pub(crate) fn bytes(settings: &XdpSettings) -> Result<Vec<u8>> {
             "install the package again",
         )
     })?;
-    if let Some(expression) = &settings.filter {
+    if let Some(expression) = &settings.expression {
         Filter::compile(expression)?.install(&mut bytes)?;
     }
     Ok(bytes)

@@ -24,6 +24,7 @@ mod scope;
 pub mod session;
 pub mod settings;
 mod skips;
+mod sockets;
 mod table;
 pub mod trial;
 mod watch;

@@ -104,7 +104,7 @@ impl PacketReader {
         let capture = (settings.capture_bytes > 0).then(|| {
             CaptureWriter::new(CaptureSettings {
                 max_packet_size: settings.capture_bytes,
-                filter: settings.filter.clone(),
+                filter: settings.expression.clone(),
             })
         });
         Self {

@@ -34,6 +34,25 @@ c_struct! {
 }
 
 c_struct! {
+    /// Whose flow it is, as far as is known.
+    #[derive(Default, Eq, PartialEq)]
+    FlowOwner as "flow_owner" {
+        pid: u32,
+        state: u8,
+        wanted: u8,
+        reserved: u16,
+    }
+}
+
+c_struct! {
+    /// Who owns a socket.
+    SocketOwner as "socket_owner" {
+        pid: u32,
+        wanted: u32,
+    }
+}
+
+c_struct! {
     /// One direction of a conversation.
     FlowHalf as "flow_half" {
         buffers: u64,
@@ -67,8 +86,7 @@ c_struct! {
     /// An entry of the flow table; what is there twice is there by direction.
     FlowEntry as "flow_entry" {
         key: FlowKey,
-        pid: u32,
-        reserved_1: u32,
+        owner: FlowOwner,
         half: [FlowHalf; 2],
         first_jiffies: [u64; 2],
         sent_ns: [u64; 2],
@@ -77,7 +95,7 @@ c_struct! {
         out_of_order: [u32; 2],
         zero_window: [u32; 2],
         inner: InnerFlow,
-        reserved_2: u64,
+        socket: u64,
     }
 }
 
@@ -156,6 +174,7 @@ c_struct! {
         capture_bytes: u32,
         second_jiffies: u32,
         cpus: u32,
+        self_pid: u32,
         interface: u16,
         has_link_header: u8,
         is_generic: u8,
@@ -164,7 +183,9 @@ c_struct! {
         detect_payload: u8,
         packet_events: u8,
         track_flows: u8,
-        reserved: [u8; 7],
+        filter: u8,
+        has_names: u8,
+        reserved: u8,
     }
 }
 
@@ -176,6 +197,9 @@ pub const CLASSES: usize = 7;
 /// `enum xdp_direction`.
 pub const INGRESS: usize = 0;
 pub const EGRESS: usize = 1;
+
+/// `enum owner_state`: nothing more will be known.
+pub const OWNER_KNOWN: u8 = 3;
 
 /// A tag in a key: this bit and the identifier.
 pub const VLAN_TAGGED: u16 = 0x1000;
@@ -214,6 +238,8 @@ pub(crate) fn layouts() -> Vec<Layout> {
     layouts!(
         FlowKey,
         InnerFlow,
+        FlowOwner,
+        SocketOwner,
         FlowHalf,
         FlowGap,
         FlowEntry,

@@ -24,10 +24,13 @@ use super::records::{self, KernelSettings};
 use super::scope::Scopes;
 use super::settings::{MAX_INTERFACES, Mode, XdpSettings};
 use super::skips::skips;
+use super::sockets::{self, SocketWatch};
 use super::table::{FlowTable, wait_for_programs};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout;
+use crate::object::CgroupId;
+use crate::plan::PlannedHook;
 use crate::tracer::{HookRow, Session, TickBatches};
 
 /// A session; nothing is loaded before [`Session::attach`].
@@ -36,6 +39,7 @@ pub struct XdpSession {
     scopes: Scopes,
     targets: Vec<InterfaceTarget>,
     hooks: Vec<HookRow>,
+    socket_hooks: Vec<PlannedHook>,
     running: Option<Running>,
     /// Columns stay readable after the programs are gone.
     shared: Option<Arc<Shared>>,
@@ -47,6 +51,9 @@ pub struct XdpSession {
 struct Running {
     loader: Loader,
     constants: KernelSettings,
+    sockets: SocketWatch,
+    /// Targets came: what they held before counts as theirs.
+    are_new_targets: bool,
     attached: Vec<Attached>,
     thread: Option<JoinHandle<Result<()>>>,
     ring_thread: Option<JoinHandle<Result<()>>>,
@@ -77,11 +84,13 @@ impl XdpSession {
         if targets.is_empty() && !settings.waits {
             return Err(nothing_to_trace());
         }
+        let filter = settings.filter.enabled;
         let mut session = Self {
             settings,
             scopes,
             targets,
             hooks: Vec::new(),
+            socket_hooks: sockets::hooks(filter)?,
             running: None,
             shared: None,
             packets: None,
@@ -98,6 +107,8 @@ impl XdpSession {
             let hooks = choose::hooks(target, &choice, self.settings.egress);
             self.hooks.extend(hooks);
         }
+        let rows = self.socket_hooks.iter().map(HookRow::from);
+        self.hooks.extend(rows);
         Ok(())
     }
 
@@ -175,6 +186,17 @@ impl XdpSession {
         Ok(())
     }
 
+    /// Once for all that came since the last tick.
+    fn look_at_new_targets(&mut self) -> Result<()> {
+        match &mut self.running {
+            Some(running) if running.are_new_targets => {
+                running.are_new_targets = false;
+                running.sockets.look_at_all()
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn take_packets(&self, collected: &mut Collected) -> TakenPackets {
         let Some(packets) = &self.packets else {
             return TakenPackets::default();
@@ -215,6 +237,8 @@ impl Session for XdpSession {
             .settings
             .kernel(seed, TickClock::per_second(), cpu_count);
         let clock_program = loader.load(&constants, &[load::READ_CLOCK])?;
+        let sockets =
+            SocketWatch::start(&mut loader, &constants, &self.settings, &self.socket_hooks)?;
         let table = FlowTable::map(
             loader.map("flow_sets")?,
             loader.map("flows")?,
@@ -224,10 +248,14 @@ impl Session for XdpSession {
         let collector = Collector::new(
             FlowTracker::new(
                 table,
-                Owners::new(copy(loader.map("owners")?)?),
+                Owners::new(
+                    copy(loader.map("owners")?)?,
+                    copy(loader.map("socket_owners")?)?,
+                ),
                 settings.flow_timeout,
                 settings.flow_table_size,
                 settings.sampling,
+                settings.filter.enabled,
             ),
             Ledgers::map(loader.map("ledgers")?, cpus)?,
             clock_program,
@@ -239,6 +267,8 @@ impl Session for XdpSession {
         self.running = Some(Running {
             loader,
             constants,
+            sockets,
+            are_new_targets: false,
             attached: Vec::new(),
             thread: None,
             ring_thread: None,
@@ -262,11 +292,27 @@ impl Session for XdpSession {
     }
 
     fn live_targets(&self) -> Vec<u32> {
-        Vec::new()
+        self.running
+            .as_ref()
+            .map(|running| running.sockets.live_targets())
+            .unwrap_or_default()
+    }
+
+    fn add_target(&mut self, pid: u32) -> Result<()> {
+        self.add_process(pid)?;
+        let running = self.running.as_mut().ok_or_else(not_attached)?;
+        running.are_new_targets = true;
+        running.sockets.add_target(pid)
+    }
+
+    fn add_cgroup(&mut self, group: CgroupId) -> Result<()> {
+        let running = self.running.as_ref().ok_or_else(not_attached)?;
+        running.sockets.add_cgroup(group)
     }
 
     fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
         self.shared.as_ref().ok_or_else(not_attached)?.wait(wait);
+        self.look_at_new_targets()?;
         if self.running.is_some() && self.scopes.have_changed() {
             self.follow_interfaces();
         }

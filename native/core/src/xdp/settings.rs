@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::records::KernelSettings;
 use crate::decode::PrivacySettings;
+use crate::object::Filter;
 
 /// How XDP attaches.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,8 +45,10 @@ pub struct XdpSettings {
     pub flow_timeout: Duration,
     /// One in this many packets is looked at.
     pub sampling: u32,
+    /// Flows of these processes' sockets.
+    pub filter: Filter,
     /// A pcap expression; `None`: every packet.
-    pub filter: Option<String>,
+    pub expression: Option<String>,
     /// Look for HTTP, TLS and DNS.
     pub detect_payload: bool,
     pub track_flows: bool,
@@ -63,6 +66,10 @@ pub struct XdpSettings {
 
 /// Interfaces of one session at most: what the ledger has room for.
 pub const MAX_INTERFACES: u16 = 64;
+/// VERDICTS of `bpf/include/xdp_verdict.h`.
+const VERDICTS: u32 = 65536;
+/// MAX_TARGETS of `bpf/include/shared_maps.h`.
+const MAX_TARGETS: u32 = 32768;
 /// Entries of a set.
 pub const SET_PLACES: u32 = 8;
 
@@ -81,9 +88,12 @@ impl XdpSettings {
 
     /// Entries (for a ring: bytes) of the kernel's maps.
     pub(crate) fn map_sizes(&self, cpus: u32) -> Vec<(&'static str, u32)> {
+        let if_filtered = |entries| if self.filter.enabled { entries } else { 1 };
         vec![
             ("flow_sets", self.sets()),
             ("flows", self.sets() * SET_PLACES),
+            ("verdicts", if_filtered(VERDICTS)),
+            ("targets", if_filtered(MAX_TARGETS)),
             ("ledgers", u32::from(MAX_INTERFACES) * 2 * cpus),
             ("packets", self.ring_bytes),
             (
@@ -101,7 +111,10 @@ impl XdpSettings {
             capacity: self.flow_table_size,
             sampling: self.sampling,
             capture_bytes: self.capture_bytes,
-            has_filter: self.filter.is_some().into(),
+            has_filter: self.expression.is_some().into(),
+            self_pid: self.filter.self_pid,
+            filter: self.filter.enabled.into(),
+            has_names: (!self.filter.names.is_empty()).into(),
             second_jiffies,
             cpus,
             detect_payload: self.detect_payload.into(),

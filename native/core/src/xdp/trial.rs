@@ -54,7 +54,8 @@ pub fn try_xdp(settings: XdpSettings) -> Result<Trial> {
     let wanted = HOOKS
         .into_iter()
         .filter(|hook| settings.egress || hook.program != EGRESS_TC);
-    let hooks = wanted.map(|hook| (hook, None)).collect();
+    let sockets = super::sockets::hooks(settings.filter.enabled)?;
+    let hooks = wanted.chain(sockets).map(|hook| (hook, None)).collect();
     try_hooks(&XdpCandidate(settings), hooks)
 }
 
@@ -81,6 +82,9 @@ impl Candidate for XdpCandidate {
     }
 
     fn attach(&self, object: &Object, hook: &PlannedHook) -> Result<Link> {
+        if HOOKS.iter().all(|packets| packets.program != hook.program) {
+            return object::attach(object, hook);
+        }
         let _elsewhere = OwnNamespace::enter()?;
         let failed = |error: &libbpf_rs::Error| {
             Error::from_bpf(

@@ -8,7 +8,7 @@ impl XdpSession {
     ///
     /// # Errors
     /// Where the namespace cannot be entered.
-    pub fn add_process(&mut self, pid: u32) -> Result<()> {
+    pub(super) fn add_process(&mut self, pid: u32) -> Result<()> {
         if self.scopes.add_process(pid)? {
             self.follow_interfaces();
         }
