@@ -90,8 +90,16 @@ class StackSession(Session):
 
         Keys: object_path, self_pid, filter (bool), pids, cgroups [(hierarchy, id)], names, frequency_hz,
         kernel_stacks, user_stacks, mixed_stacks, by_tables, off_cpu (bools), max_depth (frames),
-        stacks_held, interval_ns, ring_bytes, call_ring_bytes (powers of two), samples, call_events (bools),
-        functions (as `--trace-function` names them).
+        stacks_held, interval_ns, keep_ns (on demand: how long samples are held; None: told each interval),
+        ring_bytes, call_ring_bytes (powers of two), samples, call_events (bools), functions (as
+        `--trace-function` names them).
+        """
+
+    def capture(self, number: int, cuts_ns: list[int]) -> None:
+        """On demand: tell the samples between the first and the last of these Unix times, once they are over.
+
+        They are divided at the other times; rows begin at one of them and carry `number` in their column
+        `capture`. Of `Tick.hits`, `captures` is how many have been told.
         """
 
 class XdpSession(Session):

@@ -167,13 +167,14 @@ def test_a_configuration_that_asks_for_too_much_is_refused(
     monkeypatch.delenv("UT_RUN__TRACERS")
     file = tmp_path / "c.yaml"
     file.write_text(
-        "export:\n  otlp_endpoint: http://h:1\nstack_tracer: {mode: on-demand}\nrun: {tracers: [http]}\n"
+        "export:\n  otlp_endpoint: http://h:1\nstack_tracer: {enable_deadlock_detection: true}\n"
+        "run: {tracers: [http]}\n"
         "http_tracer: {protocols: [https]}\n"
     )
     assert run_command_line(["--config", str(file)]) == 2
     assert three_lines(capsys)[1:] == [
         f"{file}:2: export.otlp_endpoint: this version cannot do that yet",
-        f"{file}:3: stack_tracer.mode: this version cannot do that yet",
+        f"{file}:3: stack_tracer.enable_deadlock_detection: this version cannot do that yet",
         f"{file}:5: http_tracer.protocols: this version looks for http only",
         "leave these keys out",
     ]

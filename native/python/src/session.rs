@@ -104,7 +104,11 @@ session_class! {
 
 session_class! {
     /// One run of the stack tracer.
-    StackSession(stack::StackSession), stack_settings, {}
+    StackSession(stack::StackSession), stack_settings, {
+        fn capture(&self, py: Python<'_>, number: u32, cuts_ns: Vec<i64>) -> PyResult<()> {
+            with(py, &self.0, |session| session.capture(number, &cuts_ns))
+        }
+    }
 }
 
 session_class! {

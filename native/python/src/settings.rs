@@ -69,6 +69,7 @@ pub(crate) fn stack_settings(dict: &Bound<'_, PyDict>) -> PyResult<StackSettings
         max_depth: get(dict, "max_depth")?,
         stacks_held: get(dict, "stacks_held")?,
         interval: Duration::from_nanos(get(dict, "interval_ns")?),
+        keep: get::<Option<u64>>(dict, "keep_ns")?.map(Duration::from_nanos),
         ring_bytes: get(dict, "ring_bytes")?,
         call_ring_bytes: get(dict, "call_ring_bytes")?,
     })

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from universal_tracer.cli.arrivals import named_pids
 from universal_tracer.cli.command import require_startable
 from universal_tracer.cli.metrics import open_meters
+from universal_tracer.cli.on_demand.plan import plan_on_demand
 from universal_tracer.cli.outputs import require_stdout, require_writable, standard_output
 from universal_tracer.cli.plan import all_that_can, bytes_text, try_tracer
 from universal_tracer.cli.preflight import imported
@@ -61,21 +62,26 @@ def print_plan(
         # Planned as for a child that is there.
         targets.command_pid = os.getpid()
     talk = Talk(settings.config.run.verbosity)
-    attempts = [partial(_plan, tracer, settings, targets) for tracer in tracers]
+    on_demand = plan_on_demand(settings, tracers)
+    helpers = on_demand.helpers if on_demand is not None else ()
+    attempts = [partial(_plan, tracer, settings, targets) for tracer in (*tracers, *helpers)]
     planned = all_that_can(attempts, settings, talk)
     where = settings.config.output.where
     stdout = standard_output(settings)
     require_stdout(stdout)
-    require_writable(files, settings.config.record.directory)
+    checked = [*files, *(on_demand.checks() if on_demand is not None else ())]
+    require_writable(checked, settings.config.record.directory)
     with ExitStack() as stack:
         open_meters(settings.config, tracers, stack)
     outputs = [f"{stdout.format} on standard output"] if stdout.format != "none" else []
     outputs += [f"{file.path} ({file.format})" for file in files]
+    outputs += on_demand.places() if on_demand is not None else []
     outputs += _beside_events(settings)
     parts = [
         *map(_attached, planned),
         _paragraph("whom", _whom(targets, command)),
         _paragraph("events", ", ".join(events) + (f" where {where}" if where is not None else "")),
+        *([_paragraph("capture", on_demand.describe())] if on_demand is not None else ()),
         _paragraph("into", listed(outputs)),
         _paragraph("until", _end(settings, targets, command)),
         "nothing stays attached, and no file was touched",

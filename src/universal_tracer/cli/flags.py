@@ -196,8 +196,16 @@ FLAGS: Final = (
         ("--mode",),
         "stack_tracer.mode",
         WHAT,
-        "sample stacks, trace functions, or both; default: sampling",
-        choices=("sampling", "tracing", "mixed"),
+        "sample stacks, trace functions, both, or capture stacks around a trigger; default: sampling",
+        choices=("sampling", "tracing", "mixed", "on-demand"),
+        tracer="stack",
+    ),
+    Flag(
+        ("--trigger",),
+        "stack_tracer.trigger",
+        WHAT,
+        "capture the 5 s before and after, such as at http.latency_ms>500, cpu>80%, file:/PATH or SIGUSR1",
+        "CONDITION",
         tracer="stack",
     ),
     Flag(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from universal_tracer.cli.signals import blocked_in_new_threads
 from universal_tracer.cli.tracers import COMMON_EVENTS, ON_REQUEST, SUMMARY, available_events
 from universal_tracer.config.outputs import PACKETS, STACK_FORMATS
-from universal_tracer.config.rules import output_targets
+from universal_tracer.config.rules import ON_DEMAND, output_targets
 from universal_tracer.config.suggest import did_you_mean
 from universal_tracer.model.errors import OutputError, UsageError
 from universal_tracer.model.ports import OutputFile, Recording, StandardOutput
@@ -76,6 +76,8 @@ def output_files(settings: Settings, tracers: Sequence[Tracer], events: Sequence
     """
     _require_packets(settings, tracers)
     _require_stacks(settings, tracers)
+    if settings.config.stack_tracer.mode == ON_DEMAND:  # a directory holds captures of them
+        tracers = [tracer for tracer in tracers if PROFILE not in tracer.events]
     targets = output_targets(settings.config)
     for target in targets:
         if target.format == _PARQUET:

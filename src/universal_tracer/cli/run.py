@@ -19,6 +19,8 @@ from universal_tracer.cli.command import TracedCommand
 from universal_tracer.cli.endings import after, closed_stdout, ended_command, gone_pids, signalled
 from universal_tracer.cli.memory_watch import MemoryWatch
 from universal_tracer.cli.metrics import Meters, begin_intervals, open_meters
+from universal_tracer.cli.on_demand.capturing import Capturing
+from universal_tracer.cli.on_demand.plan import plan_on_demand
 from universal_tracer.cli.outputs import (
     chosen_events,
     condition,
@@ -48,6 +50,7 @@ from universal_tracer.system.procfs import is_first_pid_namespace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from universal_tracer.cli.on_demand.plan import OnDemand
     from universal_tracer.cli.session import EndCondition, EveryTick
     from universal_tracer.config.settings import Settings
     from universal_tracer.model.ports import OutputFile, RunSummary, Sink, Source, Stage
@@ -68,6 +71,7 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     events = chosen_events(settings, tracers)
     kept = condition(settings, events)
     files = output_files(settings, tracers, events)
+    on_demand = plan_on_demand(settings, tracers)
     require_filter(settings, tracers)
     # A tracer that nobody named is left out where it may not run.
     needs = [right for tracer in tracers for right in tracer.needs if settings.config.run.tracers]
@@ -77,7 +81,7 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
         imported("universal_tracer.cli.dry_run:print_plan")(settings, tracers, events, files, command)
         return ExitCode.OK
     with ExitStack() as stack:
-        return _Run(settings, tracers, kept, stack).execute(events, files, command)
+        return _Run(settings, tracers, kept, stack, on_demand).execute(events, files, command)
 
 
 def chosen_tracers(settings: Settings) -> list[Tracer]:
@@ -97,14 +101,20 @@ class _Run:
     """One run. What it opens is closed again by `stack`, in reverse order, however it ends."""
 
     def __init__(
-        self, settings: Settings, tracers: Sequence[Tracer], kept: Stage | None, stack: ExitStack
+        self,
+        settings: Settings,
+        tracers: Sequence[Tracer],
+        kept: Stage | None,
+        stack: ExitStack,
+        on_demand: OnDemand | None,
     ) -> None:
         self._settings = settings
         self._tracers = tracers
         self._condition = kept
         self._stack = stack
         self._talk = Talk(settings.config.run.verbosity)
-        self._signals = StopSignals()
+        self._capturing = Capturing(on_demand, self._talk) if on_demand is not None else None
+        self._signals = StopSignals(self._capturing.signals if self._capturing is not None else None)
         self._targets = Targets()
         self._command: TracedCommand | None = None
         self._meters = Meters()
@@ -117,8 +127,9 @@ class _Run:
         if arguments:
             self._hold_command(arguments, events_on_stdout=stdout.format != "none")
         self._signals.listen()
+        helpers = self._capturing.plan.helpers if self._capturing is not None else ()
         sources = all_that_can(
-            [partial(self._open, tracer) for tracer in self._tracers], self._settings, self._talk
+            [partial(self._open, tracer) for tracer in (*self._tracers, *helpers)], self._settings, self._talk
         )
         require_stdout(stdout)
         self._signals.before_immediate_end.append(partial(leave_terminal, stdout))
@@ -127,15 +138,20 @@ class _Run:
         for sink in sinks:
             self._stack.callback(sink.close)
         self._meters = open_meters(self._settings.config, self._tracers, self._stack)
+        if self._capturing is not None:
+            self._capturing.require(sources)
         sources = self._attach(sources)
         begin_intervals(self._meters, self._settings.config, sources)
+        start_line = self._start_line(sources, sinks)
         session = self._session(sources, sinks, events)
-        self._talk.say(self._start_line(sources, sinks))
+        self._talk.say(start_line)
         summary = session.run()
         summary.files = [file.path for file in files]
         if self._settings.config.record.directory is not None:
             summary.files.append(Path(self._settings.config.record.directory))
         summary.command_status = self._command.status if self._command is not None else None
+        if self._capturing is not None:
+            self._capturing.end(summary)
         self._talk.summarize(summary)
         return self._outcome(session, summary)
 
@@ -184,7 +200,8 @@ class _Run:
         where = self._settings.config.output.where
         kept = f" where {where}" if where is not None else ""
         whom = f"{self._targets.describe()}{kept}"
-        return f"tracing: {attached} of {whom}{into}{self._meters.description}; {until}"
+        captures = self._capturing.describe() if self._capturing is not None else ""
+        return f"tracing: {attached} of {whom}{into}{captures}{self._meters.description}; {until}"
 
     def _session(self, sources: Sequence[Source], sinks: list[Sink], events: Sequence[str]) -> Session:
         started = time.monotonic()
@@ -205,7 +222,11 @@ class _Run:
         )
         arrivals = Arrivals(self._targets, sources, self._stack)
         memory = MemoryWatch(self._settings.config.limits.memory.amount, self._talk.warn)
-        session.every_tick = [self._silence_note(session, started), arrivals, memory]
+        session.every_tick = [arrivals, memory]
+        if self._capturing is not None:  # silence is what is wanted
+            self._capturing.begin(session, self._targets)
+        else:
+            session.every_tick.append(self._silence_note(session, started))
         return session
 
     def _end_conditions(self, deadline_s: float | None) -> list[EndCondition]:

@@ -61,10 +61,10 @@ class Session:
     sinks: list[Sink]
     events: frozenset[str]
     end_conditions: Sequence[EndCondition]
-    every_tick: Sequence[EveryTick] = ()
+    every_tick: list[EveryTick] = field(default_factory=list)
     wind_down: Callable[[], bool] = _at_once
     deadline_s: float | None = None
-    meters: Sequence[Meter] = ()
+    meters: list[Meter] = field(default_factory=list)
     periodic: PeriodicMeter | None = None
     condition: Stage | None = None
     on_note: Callable[[str], None] = _ignore
@@ -153,11 +153,12 @@ class Session:
         if batches.packets:
             self._to_all_sinks(partial(_write_packets, batches.packets))
         if batches.losses:
-            self._lose(batches.losses)
+            self.lose(batches.losses)
         for note in batches.notes:
             self.on_note(note)
 
-    def _lose(self, losses: Sequence[Loss]) -> None:
+    def lose(self, losses: Sequence[Loss]) -> None:
+        """Count and tell them."""
         for loss in losses:
             self._lost[loss.tracer, loss.where] += loss.count
         for meter in self.meters:

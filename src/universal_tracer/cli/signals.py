@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 IMMEDIATE_END: Final = 130
 _NAMES: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -34,7 +34,7 @@ class StopRequest:
 @contextmanager
 def blocked_in_new_threads() -> Iterator[None]:
     """Threads that a library starts meanwhile never get the signals, which would end the process there."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NAMES)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [*_NAMES, signal.SIGUSR1])
     try:
         yield
     finally:
@@ -47,11 +47,13 @@ class StopSignals:
     Make it before other threads (they inherit the blocking) and call `listen` after forking.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: Mapping[signal.Signals, Callable[[], None]] | None = None) -> None:
+        """`others` are signals that ask for something else; what they call runs in the thread of signals."""
         self.request: StopRequest | None = None
+        self._others = dict(others or {})
         self.before_immediate_end: list[Callable[[], None]] = []
         # Who started us with SIGHUP ignored (nohup) wants it ignored.
-        self._signals = {number for number in _NAMES if not _is_ignored_hangup(number)}
+        self._signals = {number for number in _NAMES if not _is_ignored_hangup(number)} | set(self._others)
         self.mask_before: set[int] = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         self._terminal = _terminal_state()
 
@@ -62,10 +64,11 @@ class StopSignals:
     def _take(self) -> None:
         while True:
             information = signal.sigwaitinfo(self._signals)
-            number = information.si_signo
-            if self.request is None:
-                name = _NAMES[signal.Signals(number)]
-                self.request = StopRequest(name, number, information.si_code == _SENT_BY_KERNEL)
+            number = signal.Signals(information.si_signo)
+            if number in self._others:
+                self._others[number]()
+            elif self.request is None:
+                self.request = StopRequest(_NAMES[number], number, information.si_code == _SENT_BY_KERNEL)
             elif number == signal.SIGINT:
                 self._end_at_once()
 

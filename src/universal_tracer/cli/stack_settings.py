@@ -6,6 +6,8 @@ import os
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from universal_tracer.cli.on_demand.plan import BEFORE_S, LATE_S
+from universal_tracer.config.rules import ON_DEMAND
 from universal_tracer.system.processes import pids_named
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ _CALL_RING_BYTES: Final = 16 * 1024 * 1024
 _NO_RING_BYTES: Final = 4096
 _OBJECT: Final = "objects/stack_tracer.o"
 _INTERVAL_NS: Final = 1_000_000_000
+_KEEP_NS: Final = (BEFORE_S + LATE_S) * 1_000_000_000
 
 
 def stack_settings(config: Config, targets: Targets) -> dict[str, object]:
@@ -44,6 +47,7 @@ def stack_settings(config: Config, targets: Targets) -> dict[str, object]:
         "max_depth": stack.max_stack_depth,
         "stacks_held": stack.stack_map_size,
         "interval_ns": _INTERVAL_NS,
+        "keep_ns": _KEEP_NS if stack.mode == ON_DEMAND else None,
         "ring_bytes": _RING_BYTES,
         "call_ring_bytes": _CALL_RING_BYTES if stack.trace_functions else _NO_RING_BYTES,
     }

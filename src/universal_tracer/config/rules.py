@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from universal_tracer.config.keys import keys
 from universal_tracer.config.listen import parse_listen
 from universal_tracer.config.outputs import PACKETS, OutputTarget, parse_output
+from universal_tracer.config.trigger import parse_trigger
 from universal_tracer.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from universal_tracer.config.tree import Config
 
+ON_DEMAND: Final = "on-demand"
 _SUMMARY: Final = "summary"
 _TRACING: Final = ("tracing", "mixed")
 
@@ -28,6 +30,7 @@ def contradictions(config: Config, origins: Mapping[str, str]) -> list[str]:
         *_metrics_only(config, origins),
         *_listen(config, origins),
         *_modes(config, origins),
+        *_on_demand(config, origins),
     ]
 
 
@@ -98,6 +101,20 @@ def _modes(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         yield _told(origins, "stack_tracer.trace_functions", f"{stack.mode!r} traces no functions")
 
 
+def _on_demand(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    mode, trigger = config.stack_tracer.mode, config.stack_tracer.trigger
+    if trigger is not None:
+        if mode != ON_DEMAND:
+            message = f"a trigger starts captures of the mode {ON_DEMAND}, not of {mode}"
+            yield _told(origins, "stack_tracer.trigger", message)
+        try:
+            parse_trigger(trigger)
+        except ValueError as error:
+            yield _told(origins, "stack_tracer.trigger", str(error))
+    if mode == ON_DEMAND and config.output.metrics_only:
+        yield _told(origins, "output.metrics_only", f"there are no events to capture in the mode {ON_DEMAND}")
+
+
 # Keys that this version reads and checks but cannot act on: with any other value than the default it would do
 # something else than it was asked to.
 _ONLY_DEFAULT: Final = (
@@ -107,12 +124,10 @@ _ONLY_DEFAULT: Final = (
     "http_tracer.span_header",
     "export.jaeger_endpoint",
     "export.otlp_endpoint",
-    "stack_tracer.trigger",
     "stack_tracer.enable_memory_profiling",
     "stack_tracer.enable_deadlock_detection",
 )
 _PROTOCOL: Final = "http"
-_ON_DEMAND: Final = "on-demand"
 
 
 def require_available(config: Config, origins: Mapping[str, str], tracers: Collection[str]) -> None:
@@ -125,8 +140,6 @@ def require_available(config: Config, origins: Mapping[str, str], tracers: Colle
         for dotted in _ONLY_DEFAULT
         if _value(config, dotted) != keys()[dotted].default
     ]
-    if config.stack_tracer.mode == _ON_DEMAND:
-        faults.append(_told(origins, "stack_tracer.mode", "this version cannot do that yet"))
     if _PROTOCOL not in config.http_tracer.protocols:
         faults.append(_told(origins, "http_tracer.protocols", f"this version looks for {_PROTOCOL} only"))
     faults += [

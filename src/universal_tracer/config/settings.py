@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from universal_tracer.config.collect import Collected
 from universal_tracer.config.keys import keys, sections
 from universal_tracer.config.layers import FlagValue, take_environment, take_file, take_flags
-from universal_tracer.config.rules import contradictions
+from universal_tracer.config.rules import ON_DEMAND, contradictions
 from universal_tracer.config.tree import Config
 from universal_tracer.model.errors import ConfigError
 
@@ -24,6 +24,7 @@ __all__ = ["DEFAULT_ORIGIN", "FlagValue", "Settings", "load_settings", "tracers_
 DEFAULT_ORIGIN: Final = "default"
 _MAX_FAULTS_TOLD: Final = 50
 _MODE: Final = "stack_tracer.mode"
+_TRIGGER: Final = "stack_tracer.trigger"
 _FUNCTIONS: Final = "stack_tracer.trace_functions"
 
 
@@ -85,10 +86,11 @@ def _settings(collected: Collected) -> Settings:
 
 
 def _imply(collected: Collected) -> None:
-    """Who names functions wants them traced, without having to say so."""
-    if collected.values.get(_FUNCTIONS) and _MODE not in collected.origins:
-        collected.values[_MODE] = "tracing"
-        collected.origins[_MODE] = collected.origins[_FUNCTIONS]
+    """Who names functions wants them traced, and who names a trigger captures, without having to say so."""
+    for key, mode in ((_FUNCTIONS, "tracing"), (_TRIGGER, ON_DEMAND)):
+        if collected.values.get(key) and _MODE not in collected.origins:
+            collected.values[_MODE] = mode
+            collected.origins[_MODE] = collected.origins[key]
 
 
 def _config_error(faults: Sequence[str], file: Path | None) -> ConfigError:

@@ -191,8 +191,13 @@ class StackTracer(Section, frozen=True):
         tuple[_Text, ...], _doc("functions to time: k:NAME, u:/PATH:SYMBOL, t:GROUP:EVENT; globs")
     ] = ()
     trigger: Annotated[
-        _Text | None, _doc("what starts an on-demand capture, such as http.latency_ms>500")
+        _Condition | None,
+        _doc(
+            "what starts a capture on demand, beside SIGUSR1: http.latency_ms>500, cpu>80%, runqueue_ms>50, "
+            "file:/PATH; several are joined by OR"
+        ),
     ] = None
+    max_captures: Annotated[int, _doc("captures of a run at most, on demand", ge=1, le=10_000)] = 100
     stack_map_size: Annotated[int, _doc("distinct stacks held at once", ge=64, le=4_194_304)] = 16_384
     enable_memory_profiling: Annotated[
         bool | Literal["low", "sampled", "exact"], _doc("follow allocations; true means sampled")

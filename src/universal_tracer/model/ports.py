@@ -92,6 +92,13 @@ class Source(Protocol):
         Each is (interface's index or 0, 16 bytes, prefix length); not every tracer has connections.
         """
 
+    def capture(self, number: int, cuts_ns: Sequence[int]) -> None:
+        """Tell the samples between the first and the last of these Unix times, a part of them in the past.
+
+        They come once they are over, divided at the other times, with `number` in their column `capture`;
+        then `captures` of the hits counts one more. Only the stack tracer, and only on demand, holds samples.
+        """
+
     def live_targets(self) -> Sequence[int]:
         """The target processes that still run, in no order."""
 

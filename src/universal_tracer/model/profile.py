@@ -35,5 +35,6 @@ PROFILE = EventType(
         Column("reason", Scalar.TEXT, "why the stack is not complete"),
         Column("request_id", Scalar.TEXT, "of the request that the thread served, where known"),
         Column("route", Scalar.TEXT, "of that request"),
+        Column("capture", Scalar.UINT32, "on demand: the number of the capture that it belongs to"),
     ),
 )

@@ -44,12 +44,13 @@ _NOT_BY_ROW: Final = re.compile(
 class Where:
     """Keeps the rows that meet the condition; of event types that it does not fit, none.
 
-    Raises UsageError where the expression is wrong; `origin` is how it is called there.
+    Raises UsageError where the expression is wrong; `origin` is how it is called there. `shown` is what a
+    user wrote, where `text` is a part of it with blanks for everything else.
     """
 
-    def __init__(self, text: str, event_types: Sequence[str], origin: str) -> None:
+    def __init__(self, text: str, event_types: Sequence[str], origin: str, shown: str | None = None) -> None:
         self._origin = origin
-        checked = _Check(text, event_types, origin)
+        checked = _Check(text, event_types, origin, shown or text)
         self._expression = checked.expression
         self._fitting = frozenset(checked.fitting)
 
@@ -70,8 +71,8 @@ class Where:
 class _Check:
     """Everything that can be wrong with the text, found out step by step."""
 
-    def __init__(self, text: str, event_types: Sequence[str], origin: str) -> None:
-        self._text, self._event_types, self._origin = text, event_types, origin
+    def __init__(self, text: str, event_types: Sequence[str], origin: str, shown: str) -> None:
+        self._text, self._event_types, self._origin, self._shown = text, event_types, origin, shown
         self._refuse_queries()
         self.expression = self._parsed()
         self._refuse_what_is_not_by_row()
@@ -157,7 +158,7 @@ class _Check:
         columns = dict.fromkeys(name for event_type in self._event_types for name in _names(event_type))
         return UsageError(
             f"{self._origin}: {what}",
-            cause=marked(self._text, at.start, at.end),
+            cause=marked(self._shown, at.start, at.end),
             hint=f"the columns are {', '.join(columns)}",
         )
 

@@ -88,6 +88,12 @@ class LiveSource:
             with told_errors():
                 self._session.set_local_addresses(list(addresses))
 
+    def capture(self, number: int, cuts_ns: Sequence[int]) -> None:
+        """See `Source`."""
+        if isinstance(self._session, _native.StackSession):
+            with told_errors():
+                self._session.capture(number, list(cuts_ns))
+
     def live_targets(self) -> Sequence[int]:
         """See `Source`."""
         return self._session.live_targets()

@@ -20,6 +20,7 @@ pub struct ProfileRow<'a> {
     pub value_ns: u64,
     pub end: &'a str,
     pub reason: Option<&'a str>,
+    pub capture: Option<u32>,
 }
 
 event_columns! {
@@ -35,6 +36,7 @@ event_columns! {
         value_ns: NumberColumn<UInt64Type>,
         end: TextColumn,
         reason: TextColumn,
+        capture: NumberColumn<UInt32Type>,
     }
 }
 
@@ -57,6 +59,7 @@ impl ProfileColumns {
         self.value_ns.push(row.value_ns);
         self.end.push(row.end);
         self.reason.push_option(row.reason);
+        self.capture.push_option(row.capture);
     }
 }
 

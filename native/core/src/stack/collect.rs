@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::on_demand::SampleRing;
 use super::record::{End, Kind, Taken, flag};
 use crate::clock;
 use crate::symbolize::{Image, Objects};
@@ -71,13 +72,39 @@ pub(crate) struct Weight {
     pub(crate) value_ns: u64,
 }
 
+impl Weight {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.value_ns += other.value_ns;
+    }
+}
+
 /// Stacks of one interval.
 #[derive(Debug, Default)]
 pub(crate) struct Interval {
     /// CLOCK_MONOTONIC of its begin.
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
-    pub(crate) stacks: HashMap<Stack, Weight, ahash::RandomState>,
+    pub(crate) stacks: HashMap<Arc<Stack>, Weight, ahash::RandomState>,
+}
+
+/// A sample whose process is known.
+#[derive(Debug)]
+pub(crate) struct Sampled {
+    pub(crate) time_ns: u64,
+    pub(crate) stack: Stack,
+    pub(crate) weight: Weight,
+}
+
+impl Interval {
+    fn count(&mut self, sampled: Sampled) {
+        match self.stacks.get_mut(&sampled.stack) {
+            Some(sum) => sum.add(sampled.weight),
+            None => {
+                self.stacks.insert(Arc::new(sampled.stack), sampled.weight);
+            }
+        }
+    }
 }
 
 /// A process as it was last looked at.
@@ -108,6 +135,8 @@ pub(crate) struct Collector {
     processes: HashMap<u32, Known>,
     forgotten_at: Instant,
     interval: Interval,
+    /// On demand samples wait here.
+    pub(crate) ring: Option<SampleRing>,
     pub(crate) samples: u64,
 }
 
@@ -129,6 +158,7 @@ impl Collector {
                 start_ns,
                 ..Interval::default()
             },
+            ring: None,
             samples: 0,
         }
     }
@@ -151,9 +181,15 @@ impl Collector {
             },
         };
         self.samples += weight.count;
-        let sum = self.interval.stacks.entry(stack).or_default();
-        sum.count += weight.count;
-        sum.value_ns += weight.value_ns;
+        let sampled = Sampled {
+            time_ns: taken.head.time_ns,
+            stack,
+            weight,
+        };
+        match &mut self.ring {
+            Some(ring) => ring.add(sampled),
+            None => self.interval.count(sampled),
+        }
         learnt
     }
 

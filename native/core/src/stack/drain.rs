@@ -4,6 +4,7 @@
 //! for that, and a process that is about to end does not either.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::collect::{Collector, Interval, Learnt, Stack};
+use super::on_demand::{Captured, SampleRing};
 use super::record::Taken;
 use super::report::Reporter;
 use super::shared::{Ready, Shared};
@@ -62,11 +64,14 @@ pub(crate) struct Pace {
     pub(crate) period_ns: u64,
     pub(crate) interval: Duration,
     pub(crate) stacks_held: usize,
+    /// On demand: how long samples are held.
+    pub(crate) keep: Option<Duration>,
 }
 
 /// What the first thread gives to the second.
 enum Work {
     Stacks(Interval),
+    Capture(Captured),
     Calls(Vec<CallRow>),
 }
 
@@ -89,6 +94,9 @@ impl Threads {
         for pid in first_pids {
             tables.tell(&collector.look_at(pid));
         }
+        collector.ring = pace
+            .keep
+            .map(|keep| SampleRing::new(keep, pace.period_ns, pace.stacks_held));
         tables.unwind.settle(TABLES_PATIENCE);
         let (to_names, from_drain) = sync_channel(INTERVALS_WAITING);
         let for_names = Arc::clone(shared);
@@ -98,6 +106,7 @@ impl Threads {
             pace,
             collector,
             calls: CallCollector::new(calls.clone()),
+            captured: VecDeque::new(),
             to_names,
         };
         Ok(Self {
@@ -137,6 +146,8 @@ struct Drain {
     pace: Pace,
     collector: Collector,
     calls: CallCollector,
+    /// Captures for which the other thread has had no time yet.
+    captured: VecDeque<Captured>,
     to_names: SyncSender<Work>,
 }
 
@@ -170,13 +181,19 @@ impl Drain {
                 let _ = self
                     .to_names
                     .send(Work::Stacks(self.collector.take(now_ns)));
+                self.complete_captures(now_ns, true);
+                for captured in self.captured.drain(..) {
+                    let _ = self.to_names.send(Work::Capture(captured));
+                }
                 return Ok(());
             }
             self.forget();
             if due.calls(self.calls.waiting()) {
                 self.hand_over_calls();
             }
-            if due.stacks(self.collector.distinct()) {
+            if self.collector.ring.is_some() {
+                self.hand_over_captures(now_ns);
+            } else if due.stacks(self.collector.distinct()) {
                 self.hand_over_stacks(now_ns);
             }
             ring::wait_for_records(&ring);
@@ -216,6 +233,33 @@ impl Drain {
         ) = self.to_names.try_send(work)
         {
             self.collector.put_back(interval);
+        }
+    }
+
+    /// On demand: gives the captures away whose windows are over; those that find no room wait.
+    fn hand_over_captures(&mut self, now_ns: u64) {
+        self.complete_captures(now_ns, false);
+        self.shared.put(|_| (), Some(now_ns));
+        while let Some(captured) = self.captured.pop_front() {
+            if let Err(TrySendError::Full(Work::Capture(captured))) =
+                self.to_names.try_send(Work::Capture(captured))
+            {
+                self.captured.push_front(captured);
+                return;
+            }
+        }
+    }
+
+    fn complete_captures(&mut self, now_ns: u64, is_last: bool) {
+        let Some(ring) = &mut self.collector.ring else {
+            return;
+        };
+        for request in self.shared.take_requests() {
+            ring.ask(request);
+        }
+        for captured in ring.complete(now_ns, is_last) {
+            self.shared.give_up(captured.given_up);
+            self.captured.push_back(captured);
         }
     }
 
@@ -276,12 +320,13 @@ fn name_all(shared: &Shared, calls: &CallReporter, from_drain: &Receiver<Work>) 
         let unix_offset_ns = clock::unix_minus_monotonic_ns();
         match work {
             Work::Stacks(interval) => {
-                reporter.prepare(interval.stacks.keys());
+                reporter.prepare(interval.stacks.keys().map(|stack| &**stack));
                 let write = |ready: &mut Ready| {
-                    reporter.report(&interval, unix_offset_ns, &mut ready.profile);
+                    reporter.report(&interval, unix_offset_ns, None, &mut ready.profile);
                 };
                 shared.put(write, Some(interval.end_ns));
             }
+            Work::Capture(captured) => name_capture(shared, &mut reporter, &captured),
             Work::Calls(rows) => {
                 shared.wait_for_room();
                 reporter.prepare(stacks_of(&rows));
@@ -294,6 +339,21 @@ fn name_all(shared: &Shared, calls: &CallReporter, from_drain: &Receiver<Work>) 
             }
         }
     }
+}
+
+/// The processes may have gone by now: their mappings were read when they were sampled.
+fn name_capture(shared: &Shared, reporter: &mut Reporter, captured: &Captured) {
+    let stacks = captured.parts.iter().flat_map(|part| part.stacks.keys());
+    reporter.prepare(stacks.map(|stack| &**stack));
+    let request = &captured.request;
+    let write = |ready: &mut Ready| {
+        let number = Some(request.number);
+        for part in &captured.parts {
+            reporter.report(part, request.unix_offset_ns, number, &mut ready.profile);
+        }
+        shared.count_capture();
+    };
+    shared.put(write, None);
 }
 
 /// The stacks of entries; exits have those of theirs.

@@ -5,6 +5,7 @@
 
 pub(crate) mod collect;
 mod drain;
+mod on_demand;
 mod perf;
 mod plan;
 pub mod record;
@@ -37,6 +38,7 @@ use crate::targets::Targets;
 use crate::tracer::{self, HookRow, Session, TickBatches};
 use crate::unwind::tables::Tables;
 use drain::{KernelTables, Pace, Threads};
+use on_demand::Request;
 use record::Sample;
 pub use settings::StackSettings;
 use shared::Shared;
@@ -144,6 +146,31 @@ impl StackSession {
         Ok(object)
     }
 
+    /// On demand: tells the samples between the first and the last of these Unix times, divided at the others, as soon
+    /// as they are over. Rows begin at one of them, and carry `number`.
+    ///
+    /// # Errors
+    /// Where the session does not hold samples, or these are less than two times in ascending order.
+    pub fn capture(&self, number: u32, cuts_ns: &[i64]) -> Result<()> {
+        let is_window = cuts_ns.len() >= 2 && cuts_ns.is_sorted_by(|one, next| one < next);
+        if self.settings.keep.is_none() || !is_window {
+            return Err(Error::new(
+                ErrorKind::Failed,
+                "cannot capture",
+                "the session does not hold samples, or the window is none",
+                "open it with keep_ns, and give ascending times",
+            ));
+        }
+        let unix_offset_ns = clock::unix_minus_monotonic_ns();
+        let monotonic = |unix_ns: &i64| u64::try_from(unix_ns - unix_offset_ns).unwrap_or(0);
+        self.shared.ask(Request {
+            number,
+            cuts: cuts_ns.iter().map(monotonic).collect(),
+            unix_offset_ns,
+        });
+        Ok(())
+    }
+
     /// The hooks that follow targets come first, so that no child is missed.
     fn attach_tracepoints(&self, object: &Object) -> Result<Vec<Link>> {
         self.plan
@@ -183,6 +210,7 @@ impl StackSession {
             period_ns: self.settings.period_ns(),
             interval: self.settings.interval,
             stacks_held: self.settings.stacks_held,
+            keep: self.settings.keep,
         };
         let calls = CallReporter::new(Arc::clone(&self.functions));
         Threads::start(&self.shared, tables, pace, calls, targets.alive())
@@ -259,15 +287,21 @@ impl tracer::Session for StackSession {
     fn tick(&mut self, wait: Duration) -> Result<TickBatches> {
         // read first: what comes in the meantime is more than is promised
         let complete_ns = self.shared.complete_ns().cast_signed();
+        let captures = self.shared.captures();
         let mut batches = self.shared.take(wait);
         batches.push(("functions", self.count_calls()?));
-        let losses = self.losses.as_mut().ok_or_else(not_attached)?.read()?;
+        let mut losses = self.losses.as_mut().ok_or_else(not_attached)?.read()?;
+        let given_up = self.shared.take_given_up();
+        if given_up > 0 {
+            losses.push(("capture_ring", given_up));
+        }
         Ok(TickBatches {
             batches,
             losses,
             hits: vec![
                 ("samples", self.shared.samples()),
                 ("calls", self.shared.calls()),
+                ("captures", captures),
             ],
             complete_until_ns: complete_ns + clock::unix_minus_monotonic_ns(),
             notes: Vec::new(),

@@ -22,16 +22,17 @@ fn call_site((index, address): (usize, &u64)) -> u64 {
 }
 
 impl Reporter {
-    /// One row per stack. `unix_offset_ns`: Unix time minus CLOCK_MONOTONIC.
+    /// One row per stack. `unix_offset_ns`: Unix time minus CLOCK_MONOTONIC. `capture`: whose rows they are.
     pub(crate) fn report(
         &self,
         interval: &Interval,
         unix_offset_ns: i64,
+        capture: Option<u32>,
         columns: &mut ProfileColumns,
     ) {
         let timestamp_ns = interval.start_ns.cast_signed() + unix_offset_ns;
         for (stack, weight) in &interval.stacks {
-            self.push(timestamp_ns, stack, weight, columns);
+            self.push(timestamp_ns, stack, weight, capture, columns);
         }
     }
 
@@ -55,6 +56,7 @@ impl Reporter {
         timestamp_ns: i64,
         stack: &Stack,
         weight: &Weight,
+        capture: Option<u32>,
         columns: &mut ProfileColumns,
     ) {
         let comm = comm_text(&stack.comm);
@@ -68,6 +70,7 @@ impl Reporter {
             value_ns: weight.value_ns,
             end: stack.end.name(),
             reason: stack.end.reason(),
+            capture,
         };
         let frames = self.frames(stack);
         columns.push(&row, frames.iter().flat_map(|functions| functions.iter()));

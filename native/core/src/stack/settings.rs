@@ -35,6 +35,8 @@ pub struct StackSettings {
     pub stacks_held: usize,
     /// How often stacks are told.
     pub interval: Duration,
+    /// On demand: how long samples are held for a capture; `None`: they are told every `interval`.
+    pub keep: Option<Duration>,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
     /// Size of the ring for calls, likewise.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
+use super::on_demand::Request;
 use crate::columns::{FunctionColumns, ProfileColumns};
 
 /// Calls that wait for a slow reader; beyond it their ring fills, and the kernel counts what is lost.
@@ -35,6 +36,9 @@ pub(crate) struct Shared {
     complete_ns: AtomicU64,
     samples: AtomicU64,
     calls: AtomicU64,
+    requests: Mutex<Vec<Request>>,
+    captures: AtomicU64,
+    given_up: AtomicU64,
 }
 
 impl Shared {
@@ -44,6 +48,36 @@ impl Shared {
 
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many captures have been told.
+    pub(crate) fn captures(&self) -> u64 {
+        self.captures.load(Ordering::Acquire)
+    }
+
+    /// With rows of a capture, in [`Shared::put`]: who sees the number finds the rows.
+    pub(crate) fn count_capture(&self) {
+        self.captures.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn give_up(&self, samples: u64) {
+        self.given_up.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// Samples of captures that were given up for want of room, since the last call.
+    pub(crate) fn take_given_up(&self) -> u64 {
+        self.given_up.swap(0, Ordering::Relaxed)
+    }
+
+    pub(crate) fn ask(&self, request: Request) {
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(request);
+    }
+
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn count(&self, samples: u64, calls: u64) {
