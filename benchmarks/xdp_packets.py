@@ -126,7 +126,7 @@ def session(mode: str, *, detect_payload: bool = True) -> Iterator[Any]:
         "interfaces": ["bench0"], "mode": mode, "egress": True, "flow_table_size": _TABLE_SIZE,
         "flow_timeout_ns": 300 * 10**9, "sampling": 1, "expression": None, "detect_payload": detect_payload,
         "track_flows": True, "packet_events": False, "capture_bytes": 0, "interval_ns": 3600 * 10**9,
-        "ring_bytes": 1 << 23, "processes": [], "waits": False,
+        "ring_bytes": 1 << 23, "processes": [], "waits": False, "is_watched": False,
         "self_pid": os.getpid(), "filter": False, "pids": [], "cgroups": [], "names": [],
         "privacy": {"enable_pii_filtering": True, "mask_sensitive_headers": True, "exclude_patterns": [],
                     "max_payload_capture": 0},

@@ -2,69 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import pty
 import re
-import select
-import struct
-import subprocess
 import sys
-import termios
-import time
-from typing import TYPE_CHECKING
 
 import pytest
-from harness.capability import need_command, need_tracer
 from harness.processes import APPS
+from harness.terminal import COLUMNS, ESCAPE, on_a_terminal
 from harness.traced import unique
-from harness.tracer import tracer_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 pytestmark = pytest.mark.e2e
-
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-COLUMNS = 120
-
-
-def on_a_terminal(
-    *words: str, env: Mapping[str, str], seconds: float = 25.0, keys: bytes = b""
-) -> tuple[str, int]:
-    """Run the command on a terminal of its own; return all that appeared there and the exit code.
-
-    *keys* are typed once the first request has appeared.
-    """
-    mine, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
-    process = subprocess.Popen(
-        # Makes the terminal the controlling one, so that a typed Ctrl-C becomes a signal.
-        [need_command("setsid"), "--ctty", str(need_tracer()), *words],
-        stdin=its,
-        stdout=its,
-        stderr=its,
-        env={**tracer_environment(), **env},
-    )
-    os.close(its)
-    seen = bytearray()
-    deadline = time.monotonic() + seconds
-    with contextlib.suppress(OSError):  # the terminal's other side is gone
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([mine], [], [], 0.2)
-            if ready:
-                seen += os.read(mine, 65_536)
-            if keys and b"/echo/" in seen:
-                os.write(mine, keys)
-                keys = b""
-    try:
-        code = process.wait(max(1.0, deadline - time.monotonic()))
-    finally:
-        process.kill()
-        process.wait()
-        os.close(mine)
-    return seen.decode("utf-8", "replace"), code
 
 
 def traffic(*options: str) -> list[str]:
@@ -75,7 +21,7 @@ def traffic(*options: str) -> list[str]:
 def test_the_table_shows_requests_and_a_footer() -> None:
     word = unique()
     screen, code = on_a_terminal(
-        "--", *traffic("--word", word, "--forever"), env={"TERM": "xterm"}, keys=b"\x03"
+        "--", *traffic("--word", word, "--forever"), env={"TERM": "xterm"}, keys=b"\x03", after=b"/echo/"
     )
     assert code == 0, screen
     text = ESCAPE.sub("", screen)

@@ -51,9 +51,8 @@ def packet(**changes: Any) -> dict[str, Any]:
 
 def test_a_panel_shows_interfaces_protocols_talkers_and_flows() -> None:
     shown = Shown(width=101, network=True, requests=False)
-    shown.table.write(
-        "interface", pl.DataFrame([interface("egress"), interface("ingress", bits_per_second=2e7)])
-    )
+    rows = [interface("egress"), interface("ingress", bits_per_second=2e7)]
+    shown.table.write_live("interfaces", pl.DataFrame(rows))
     shown.table.write_live("talkers", pl.DataFrame([{"address": "10.0.0.1", **RATES}]))
     top = {**FLOW, **RATES, "interface": "veth0", "direction": "egress"}
     shown.table.write_live("flows", pl.DataFrame([top]))
@@ -77,7 +76,7 @@ def test_a_panel_shows_interfaces_protocols_talkers_and_flows() -> None:
 def test_a_panel_keeps_within_a_small_terminal() -> None:
     shown = Shown(width=40, lines=8, network=True, requests=False)
     rows_of_many = [interface("ingress", interface=f"veth{number}") for number in range(20)]
-    shown.table.write("interface", pl.DataFrame(rows_of_many))
+    shown.table.write_live("interfaces", pl.DataFrame(rows_of_many))
     shown.table.flush()
     lines = [line for line in shown.lines() if line]
     assert len(lines) <= 6

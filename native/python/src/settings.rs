@@ -101,6 +101,7 @@ pub(crate) fn xdp_settings(dict: &Bound<'_, PyDict>) -> PyResult<XdpSettings> {
         packet_events: get(dict, "packet_events")?,
         capture_bytes: get(dict, "capture_bytes")?,
         privacy: privacy_settings(item(dict, "privacy")?.cast::<PyDict>()?)?,
+        is_watched: get(dict, "is_watched")?,
         interval: nanoseconds("interval_ns")?,
         ring_bytes: get(dict, "ring_bytes")?,
     })

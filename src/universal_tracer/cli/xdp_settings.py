@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from universal_tracer.config.tree import Config
 
 _RING_BYTES: Final = 8 * 1024 * 1024
+_STDOUT: Final = 1
 _OBJECT: Final = "objects/xdp_tracer.o"
 
 
@@ -42,6 +43,7 @@ def xdp_settings(config: Config, targets: Targets) -> dict[str, object]:
         "packet_events": "packet" in (config.output.events or ()),
         "capture_bytes": xdp.max_packet_size if _captures(config) else 0,
         "privacy": privacy_settings(config),
+        "is_watched": config.output.format in (None, "table") and os.isatty(_STDOUT),
         "interval_ns": config.output.interval.nanoseconds,
         "ring_bytes": _RING_BYTES,
     }

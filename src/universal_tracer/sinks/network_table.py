@@ -60,10 +60,8 @@ class NetworkTable:
         if event_type == "flow":
             ended = frame.filter(pl.col("state") != "active")
             return [] if is_live else [self._flow_line(row) for row in ended.iter_rows(named=True)]
-        for row in frame.iter_rows(named=True):
-            self._interfaces[row["interface"], row["direction"]] = row
         if is_live:
-            return []
+            return []  # `interfaces` come each second
         return [self._interface_line(row) for row in frame.iter_rows(named=True)]
 
     def write_live(self, table: str, frame: pl.DataFrame) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Batches that hold no events: packets for captures, counts for metrics.
 _CAPTURE: Final = "capture"
 _TOTALS: Final = frozenset({"network", "functions"})
-_LIVE: Final = frozenset({"functions"})
+_LIVE: Final = frozenset({"functions", "interfaces", "flows", "talkers"})
 
 
 def open_http(settings: Mapping[str, object]) -> Source:

@@ -3,6 +3,7 @@
 use arrow_array::types::{Float64Type, UInt64Type};
 
 use super::builders::{NumberColumn, TextColumn};
+use super::live::Rates;
 use super::table::{ListColumn, event_columns, struct_column};
 
 /// Packets and bytes of one protocol.
@@ -25,6 +26,7 @@ pub struct InterfaceRow<'a> {
     pub mode: &'a str,
     pub packets: u64,
     pub bytes: u64,
+    pub rates: Rates,
     pub dropped: Option<u64>,
     pub ledger: LedgerRow,
     /// (reason, packets), those that occurred.
@@ -66,16 +68,15 @@ event_columns! {
 impl InterfaceColumns {
     /// Appends one event.
     pub fn push(&mut self, row: &InterfaceRow<'_>) {
-        let seconds = row.interval_ns.max(1) as f64 / 1e9;
         self.push_time(row.timestamp_ns);
-        self.interval_ms.push(seconds * 1e3);
+        self.interval_ms.push(row.interval_ns as f64 / 1e6);
         self.interface.push(row.interface);
         self.direction.push(row.direction);
         self.mode.push(row.mode);
         self.packets.push(row.packets);
         self.bytes.push(row.bytes);
-        self.packets_per_second.push(row.packets as f64 / seconds);
-        self.bits_per_second.push(row.bytes as f64 * 8.0 / seconds);
+        self.packets_per_second.push(row.rates.packets_per_second);
+        self.bits_per_second.push(row.rates.bits_per_second);
         self.dropped.push_option(row.dropped);
         self.ledger.push(&row.ledger);
         self.malformed

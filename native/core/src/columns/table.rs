@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::types::ArrowPrimitiveType;
-use arrow_array::{Array, ArrayRef, ListArray};
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch};
 use arrow_buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field};
 
@@ -145,6 +146,11 @@ macro_rules! struct_column {
             }
         }
     };
+}
+
+/// The rows of a column of structs as a table.
+pub(super) fn batch<C: Column>(column: &mut C) -> RecordBatch {
+    RecordBatch::from(column.take().as_struct())
 }
 
 /// Members, all of the same length, as structs.

@@ -11,10 +11,12 @@ use super::clock;
 use super::flows::{FlowTracker, Now};
 use super::interface::InterfaceTarget;
 use super::ledger::{Ledgers, MALFORMED, PROTOCOL_NUMBERS, PROTOCOLS};
+use super::live::LiveTables;
 use super::records::{EGRESS, INGRESS, LedgerRecord};
 use crate::clock::{monotonic_ns, unix_minus_monotonic_ns};
 use crate::columns::{
-    FlowColumns, InterfaceColumns, InterfaceRow, LedgerRow, ProtocolRow, TrafficRow, traffic_table,
+    FlowColumns, InterfaceColumns, InterfaceRow, LedgerRow, ProtocolRow, Rates, TrafficRow,
+    traffic_table,
 };
 use crate::error::Result;
 
@@ -28,6 +30,8 @@ const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
 pub(super) struct Collected {
     pub flow: Option<RecordBatch>,
     pub interface: Option<RecordBatch>,
+    pub live_interfaces: Option<RecordBatch>,
+    pub live: LiveTables,
     /// What is new by protocol, for metrics.
     pub network: Option<RecordBatch>,
     /// (place, count), only where something was lost.
@@ -45,6 +49,8 @@ struct Watched {
     /// By direction; `None`: that direction is not seen.
     modes: [Option<&'static str>; 2],
     told: [LedgerRecord; 2],
+    /// As the last look for a terminal found them.
+    looked_at: [LedgerRecord; 2],
     dropped: [Option<u64>; 2],
     since_ns: i64,
 }
@@ -65,6 +71,11 @@ pub(crate) struct Collector {
     measured: BTreeMap<(u16, usize), LedgerRecord>,
     flow: FlowColumns,
     interface: InterfaceColumns,
+    /// Somebody looks at a terminal.
+    is_watched: bool,
+    looked_ns: i64,
+    live_interfaces: InterfaceColumns,
+    live: LiveTables,
     losses: BTreeMap<&'static str, u64>,
     notes: Vec<String>,
     packets_lost: Vec<(u16, u64)>,
@@ -78,6 +89,7 @@ impl Collector {
         clock_map: MapHandle,
         sampling: u32,
         tracks_flows: bool,
+        is_watched: bool,
     ) -> Self {
         Self {
             tracker,
@@ -92,6 +104,10 @@ impl Collector {
             measured: BTreeMap::new(),
             flow: FlowColumns::new(),
             interface: InterfaceColumns::new(),
+            is_watched,
+            looked_ns: monotonic_ns().cast_signed(),
+            live_interfaces: InterfaceColumns::new(),
+            live: LiveTables::default(),
             losses: BTreeMap::new(),
             notes: Vec::new(),
             packets_lost: Vec::new(),
@@ -118,6 +134,7 @@ impl Collector {
         let watched = Watched {
             modes,
             told: [INGRESS, EGRESS].map(|direction| self.ledgers.sum(number, direction)),
+            looked_at: [INGRESS, EGRESS].map(|direction| self.ledgers.sum(number, direction)),
             dropped: [INGRESS, EGRESS].map(|direction| dropped.map(|counts| counts[direction])),
             since_ns: monotonic_ns().cast_signed(),
             target,
@@ -150,7 +167,13 @@ impl Collector {
         let was_full = self.count_unflowed();
         let names = &self.names;
         let name = |number: u16| names.get(usize::from(number)).map_or("", String::as_str);
-        self.tracker.scan(&now, was_full, &name, &mut self.flow);
+        let live = self.tracker.scan(&now, was_full, &name, &mut self.flow);
+        if let Some(live) = live {
+            self.live = live;
+        }
+        if self.is_watched {
+            self.look_at_interfaces();
+        }
         Ok(())
     }
 
@@ -215,22 +238,52 @@ impl Collector {
                 .map(|(now, before)| now.saturating_sub(before));
             lost[0] += new.events_lost;
             lost[1] += new.events_capped;
-            push_row(
-                &mut self.interface,
-                &watched.target.name,
+            let figures = Figures {
+                interface: &watched.target.name,
                 direction,
                 mode,
-                (started_ns, interval_ns),
+                started_ns,
+                interval_ns,
                 dropped,
-                &new,
-                self.sampling,
-            );
+                told: &new,
+                new: &new,
+                sampling: self.sampling,
+            };
+            figures.push_to(&mut self.interface);
         }
         if lost[0] > 0 {
             self.packets_lost.push((number, lost[0]));
         }
         self.lose("ring_full", lost[0]);
         self.lose("packet_events", lost[1]);
+    }
+
+    /// For who looks at a terminal: totals, and the rates of the time since the last look.
+    fn look_at_interfaces(&mut self) {
+        let now_ns = monotonic_ns().cast_signed();
+        let interval_ns = now_ns - std::mem::replace(&mut self.looked_ns, now_ns);
+        let started_ns = now_ns - interval_ns + unix_minus_monotonic_ns();
+        for (&number, watched) in &mut self.interfaces {
+            for direction in [INGRESS, EGRESS] {
+                let Some(mode) = watched.modes[direction] else {
+                    continue;
+                };
+                let sum = self.ledgers.sum(number, direction);
+                let new = sum.since(&std::mem::replace(&mut watched.looked_at[direction], sum));
+                let figures = Figures {
+                    interface: &watched.target.name,
+                    direction,
+                    mode,
+                    started_ns,
+                    interval_ns,
+                    dropped: None,
+                    told: &sum,
+                    new: &new,
+                    sampling: self.sampling,
+                };
+                figures.push_to(&mut self.live_interfaces);
+            }
+        }
     }
 
     /// Packets and bytes since the last time.
@@ -254,7 +307,7 @@ impl Collector {
                 ));
             }
         }
-        traffic_table(&rows).unwrap_or_default()
+        traffic_table(&rows)
     }
 
     /// What came since the last time.
@@ -262,6 +315,8 @@ impl Collector {
         Collected {
             flow: self.flow.finish().unwrap_or_default(),
             interface: self.interface.finish().unwrap_or_default(),
+            live_interfaces: self.live_interfaces.finish().unwrap_or_default(),
+            live: std::mem::take(&mut self.live),
             network: self.network(),
             losses: std::mem::take(&mut self.losses).into_iter().collect(),
             notes: std::mem::take(&mut self.notes),
@@ -284,57 +339,73 @@ impl Collector {
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one row's parts, gathered in one place"
-)]
-fn push_row(
-    columns: &mut InterfaceColumns,
-    interface: &str,
+/// What an interface's row is made of.
+struct Figures<'a> {
+    interface: &'a str,
     direction: usize,
-    mode: &str,
-    (timestamp_ns, interval_ns): (i64, i64),
+    mode: &'a str,
+    started_ns: i64,
+    interval_ns: i64,
     dropped: Option<u64>,
-    new: &LedgerRecord,
+    /// What is told.
+    told: &'a LedgerRecord,
+    /// What the rates are of: what is new in the interval.
+    new: &'a LedgerRecord,
     sampling: u32,
-) {
-    let scale = u64::from(sampling);
-    let malformed: Vec<(&str, u64)> = MALFORMED
-        .into_iter()
-        .zip(new.malformed)
-        .filter(|&(_, count)| count > 0)
-        .collect();
-    let protocols: Vec<ProtocolRow<'_>> = PROTOCOLS
-        .into_iter()
-        .zip(new.traffic)
-        .filter(|(_, traffic)| traffic.packets > 0)
-        .map(|(protocol, traffic)| ProtocolRow {
-            protocol,
-            packets: traffic.packets * scale,
-            bytes: traffic.bytes * scale,
-        })
-        .collect();
-    columns.push(&InterfaceRow {
-        timestamp_ns,
-        interval_ns,
-        interface,
-        direction: DIRECTIONS[direction],
-        mode,
-        packets: new.total().packets * scale,
-        bytes: new.total().bytes * scale,
-        dropped,
-        ledger: LedgerRow {
-            runs: new.runs,
-            flows: new.flows,
-            filtered: new.filtered,
-            sampled_out: new.sampled_out,
-            not_ip: new.not_ip,
-            malformed: new.malformed_total(),
-            other: new.other,
-        },
-        malformed: &malformed,
-        protocols: &protocols,
-    });
+}
+
+impl Figures<'_> {
+    fn rates(&self) -> Rates {
+        let seconds = self.interval_ns.max(1) as f64 / 1e9;
+        let per_second = f64::from(self.sampling) / seconds;
+        let new = self.new.total();
+        Rates {
+            packets_per_second: new.packets as f64 * per_second,
+            bits_per_second: new.bytes as f64 * 8.0 * per_second,
+        }
+    }
+
+    fn push_to(&self, columns: &mut InterfaceColumns) {
+        let scale = u64::from(self.sampling);
+        let told = self.told;
+        let malformed: Vec<(&str, u64)> = MALFORMED
+            .into_iter()
+            .zip(told.malformed)
+            .filter(|&(_, count)| count > 0)
+            .collect();
+        let protocols: Vec<ProtocolRow<'_>> = PROTOCOLS
+            .into_iter()
+            .zip(told.traffic)
+            .filter(|(_, traffic)| traffic.packets > 0)
+            .map(|(protocol, traffic)| ProtocolRow {
+                protocol,
+                packets: traffic.packets * scale,
+                bytes: traffic.bytes * scale,
+            })
+            .collect();
+        columns.push(&InterfaceRow {
+            timestamp_ns: self.started_ns,
+            interval_ns: self.interval_ns,
+            interface: self.interface,
+            direction: DIRECTIONS[self.direction],
+            mode: self.mode,
+            packets: told.total().packets * scale,
+            bytes: told.total().bytes * scale,
+            rates: self.rates(),
+            dropped: self.dropped,
+            ledger: LedgerRow {
+                runs: told.runs,
+                flows: told.flows,
+                filtered: told.filtered,
+                sampled_out: told.sampled_out,
+                not_ip: told.not_ip,
+                malformed: told.malformed_total(),
+                other: told.other,
+            },
+            malformed: &malformed,
+            protocols: &protocols,
+        });
+    }
 }
 
 /// What the collecting thread and the reader of columns share.

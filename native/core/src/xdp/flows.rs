@@ -7,11 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::clock::TickClock;
+use super::live::{LiveRates, LiveTables};
 use super::owners::Owners;
 use super::records::{
     EGRESS, FIN_ANSWERED, FlowEntry, FlowKey, INGRESS, InnerFlow, VLAN_TAGGED, tcp_flag,
 };
 use super::table::{FlowTable, Slot, wait_for_programs};
+use crate::clock;
 use crate::columns::{FlowColumns, FlowKeyRow, FlowRow, FlowTcpRow, IcmpRow, InnerRow};
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -88,6 +90,8 @@ pub(crate) struct FlowTracker {
     /// When an entry is told in between, by slot; 0: it was never seen.
     reports_ns: Vec<i64>,
     owners: Owners,
+    /// Where somebody looks at a terminal.
+    live: Option<LiveRates>,
     /// What a text column needs, kept to save allocations.
     text: FlowText,
 }
@@ -100,8 +104,10 @@ impl FlowTracker {
         capacity: u32,
         sampling: u32,
         only_wanted: bool,
+        is_watched: bool,
     ) -> Self {
         let slots = table.slots();
+        let now_ns = clock::monotonic_ns().cast_signed();
         Self {
             table,
             timeout_ns: i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX),
@@ -110,24 +116,29 @@ impl FlowTracker {
             only_wanted,
             reports_ns: vec![0; slots],
             owners,
+            live: is_watched.then(|| LiveRates::new(slots, now_ns)),
             text: FlowText::default(),
         }
     }
 
     /// Looks at every entry: tells those that ended and those whose minute is over. `was_full`: packets found no room.
+    /// Returns the rates since the last time, where somebody looks at them.
     pub(crate) fn scan(
         &mut self,
         now: &Now,
         was_full: bool,
         names: InterfaceNames<'_>,
         columns: &mut FlowColumns,
-    ) {
+    ) -> Option<LiveTables> {
         let mut ending: Vec<(Slot, State)> = Vec::new();
         let mut due: Vec<Slot> = Vec::new();
         let mut silent: Vec<(i64, Slot)> = Vec::new();
         self.table.for_each(|slot, is_over| {
             let entry = self.table.entry(slot);
             let silence_ns = now.silence_ns(&entry);
+            if let Some(live) = &mut self.live {
+                live.look(slot, &entry);
+            }
             if let Some(state) = ended(&entry, is_over, silence_ns, self.timeout_ns) {
                 ending.push((slot, state));
                 return;
@@ -143,12 +154,18 @@ impl FlowTracker {
                 silent.push((silence_ns, slot));
             }
         });
+        let table = &self.table;
+        let live = self
+            .live
+            .as_mut()
+            .map(|live| live.tell(now.now_ns, self.sampling, names, |slot| table.entry(slot)));
         for slot in due {
             let entry = self.table.entry(slot);
             self.tell(&entry, State::Active, now, names, columns);
         }
         ending.extend(self.to_evict(silent));
         self.end(&ending, now, names, columns);
+        live
     }
 
     /// Tells everything that is left.
@@ -200,6 +217,9 @@ impl FlowTracker {
             let directions = entry.half.iter().filter(|half| half.last_jiffies > 0);
             self.table.free(slot, directions.count() as u64);
             self.reports_ns[slot] = 0;
+            if let Some(live) = &mut self.live {
+                live.forget(slot);
+            }
         }
     }
 

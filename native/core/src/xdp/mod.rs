@@ -14,6 +14,7 @@ pub mod filter;
 mod flows;
 pub mod interface;
 mod ledger;
+mod live;
 mod load;
 pub mod namespace;
 mod owners;

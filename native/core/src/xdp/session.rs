@@ -256,12 +256,14 @@ impl Session for XdpSession {
                 settings.flow_table_size,
                 settings.sampling,
                 settings.filter.enabled,
+                settings.is_watched,
             ),
             Ledgers::map(loader.map("ledgers")?, cpus)?,
             clock_program,
             copy(loader.map("tick_readings")?)?,
             settings.sampling,
             settings.track_flows,
+            settings.is_watched,
         );
         self.shared = Some(Shared::new(collector));
         self.running = Some(Running {
@@ -327,6 +329,9 @@ impl Session for XdpSession {
                 ("flow", collected.flow),
                 ("interface", collected.interface),
                 ("network", collected.network),
+                ("interfaces", collected.live_interfaces),
+                ("flows", collected.live.flows),
+                ("talkers", collected.live.talkers),
                 ("packet", packets.events),
                 ("capture", packets.capture),
             ],

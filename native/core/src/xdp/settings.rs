@@ -58,6 +58,8 @@ pub struct XdpSettings {
     pub capture_bytes: u32,
     /// What is masked in paths.
     pub privacy: PrivacySettings,
+    /// Somebody looks at a terminal: rates of the last second are wanted.
+    pub is_watched: bool,
     /// Between two `interface` events.
     pub interval: Duration,
     /// Size of the ring in bytes, a power of two.
