@@ -14,6 +14,18 @@ class NativeError(Exception):
 def check_filter(expression: str) -> None:
     """Compile a pcap expression and forget it. Raises NativeError where it is wrong, or libpcap missing."""
 
+def list_functions(
+    specs: list[str], pids: list[int], program: str | None
+) -> list[
+    tuple[str, str, str, str, str, list[str], list[tuple[str | None, str, bool]], str | None, str | None]
+]:
+    """What could be traced: functions of the kernel and of files, tracepoints, USDT probes.
+
+    As (place, spec, function, symbol, module, aliases, arguments [(name, type, whether it can be read)],
+    result, note). Names without a path are looked up in what `pids` run, or in `program` and its libraries.
+    Raises NativeError.
+    """
+
 def panics() -> list[str]:
     """Places (FILE:LINE) where the core gave up so far: bugs."""
 

@@ -133,6 +133,42 @@ FLAGS: dict[str, list[Row]] = {
             out="(?s)sock_send_length.*nothing stays attached",
         )
     ],
+    "--mode": [
+        show("stack_tracer.mode", "mixed", "--mode", "mixed", "--trace-function", "u:libc:malloc"),
+        Row(("--tracer", "stack", "--mode", "tracin"), code=2, err=r"did you mean 'tracing'\?"),
+    ],
+    "--trace-function": [
+        Row(
+            ("--tracer", "stack", "--pid", "{pid}", "--trace-function", "u:libc:maloc"),
+            code=6,
+            err=r"^error: no function maloc in /.*\n.*did you mean malloc\?",
+        ),
+    ],
+    "--trigger": [
+        show(
+            "stack_tracer.trigger",
+            '"http.latency_ms>500"',
+            *("--trigger", "http.latency_ms>500", "--mode", "on-demand"),
+        ),
+        Row(("--tracer", "stack", "--trigger", "load>5"), code=2, err="there is no condition 'load'"),
+    ],
+    "--list": [
+        Row(("--tracer", "stack", "--list", "u:libc:mall?c"), out=r"\Au:/\S*libc\S*:malloc"),
+        Row(
+            ("--tracer", "stack", "--list", "t:sched:sched_switch"),
+            out=r"\At:sched:sched_switch \(prev_comm: text, prev_pid: int32, ",
+        ),
+        Row(
+            ("--tracer", "stack", "--list", "u:libc:maloc"),
+            code=6,
+            err=r"^error: no function maloc in /.*\n.*did you mean malloc\?",
+        ),
+        Row(
+            ("--tracer", "http", "--list", "u:libc:malloc"),
+            code=2,
+            err="--list is a flag of a tracer that does not run",
+        ),
+    ],
     "--sampling-rate": [
         traced("--sampling-rate", "0", check=no_event),
         Row(("--tracer", "http", "--sampling-rate", "2"), code=2, err="from 0 to 1"),
@@ -187,10 +223,6 @@ FLAGS: dict[str, list[Row]] = {
 
 # flag → the tracer or feature that brings it
 WAITING = {
-    **dict.fromkeys(
-        ("--mode", "--trace-function", "--list", "--trigger"),
-        "the stack tracer's modes",
-    ),
     **dict.fromkeys(("--enable-memory-profiling", "--allocation-threshold"), "memory profiling"),
     "--enable-deadlock-detection": "deadlock detection",
     **dict.fromkeys(

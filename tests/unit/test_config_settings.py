@@ -301,7 +301,7 @@ def test_sections_and_keys_are_the_documented_ones() -> None:
         *("http_tracer", "xdp_tracer", "stack_tracer", "privacy", "targets"),
         *("output", "export", "record", "limits", "run"),
     ]
-    assert len(keys()) == 69
+    assert len(keys()) == 70
 
 
 def read_back(file: Path, shown: Settings) -> Settings:

@@ -5,6 +5,7 @@
 mod arrow;
 mod errors;
 mod filter;
+mod functions;
 mod json;
 mod session;
 mod settings;
@@ -26,6 +27,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("NativeError", module.py().get_type::<errors::NativeError>())?;
     module.add_function(wrap_pyfunction!(filter::check_filter, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::list_functions, module)?)?;
     module.add_function(wrap_pyfunction!(json::json_lines, module)?)?;
     module.add_class::<arrow::ArrowBatch>()?;
     module.add_class::<session::HttpSession>()?;

@@ -282,6 +282,15 @@ FLAGS: Final = (
         "say what would be attached, to whom and at what cost; attach nothing",
         arity=Arity.SWITCH,
     ),
+    Flag(
+        ("--list",),
+        "run.list",
+        HOW,
+        "say what could be traced: u:/path:symbol, k:function, t:category:name, usdt:/path:name; globs",
+        "SPEC",
+        Arity.REPEATED,
+        tracer="stack",
+    ),
     Flag(("--strict",), "run.strict", HOW, "exit with 3 when events were lost", arity=Arity.SWITCH),
     Flag(
         ("-q", "--quiet"),

@@ -73,6 +73,9 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     files = output_files(settings, tracers, events)
     on_demand = plan_on_demand(settings, tracers)
     require_filter(settings, tracers)
+    if settings.config.run.list:
+        imported("universal_tracer.cli.listing:print_list")(settings, command)
+        return ExitCode.OK
     # A tracer that nobody named is left out where it may not run.
     needs = [right for tracer in tracers for right in tracer.needs if settings.config.run.tracers]
     require_tracing([*own_command(), *sys.argv[1:]], needs)

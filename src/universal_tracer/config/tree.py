@@ -294,6 +294,10 @@ class Run(Section, frozen=True):
 
     tracers: Annotated[_Tracers | None, _doc("which tracers run; null: all that the machine allows")] = None
     dry_run: Annotated[bool, _doc("say what would be attached, and attach nothing")] = False
+    list: Annotated[
+        tuple[_Text, ...],
+        _doc("say which functions could be traced, as of stack_tracer.trace_functions; trace nothing"),
+    ] = ()
     strict: Annotated[bool, _doc("exit with 3 when events were lost")] = False
     verbosity: Annotated[Literal["quiet", "normal", "verbose"], _doc("what is said on standard error")] = (
         "normal"

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use object::elf::{self, FileHeader64, ProgramHeader64};
-use object::read::elf::{FileHeader, ProgramHeader, SectionTable};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable};
 use object::{LittleEndian, ReadCache, ReadRef};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -74,7 +74,8 @@ impl<'a, R: ReadRef<'a>> Elf<'a, R> {
     /// # Errors
     /// Why it is none.
     pub(super) fn parse(data: R) -> std::result::Result<Self, String> {
-        let ident = data.read_bytes_at(0, 20).unwrap_or_default();
+        let length = data.len().unwrap_or(0).min(20);
+        let ident = data.read_bytes_at(0, length).unwrap_or_default();
         check_ident(ident)?;
         let broken = |error: object::Error| format!("a broken ELF file: {error}");
         let header = Header::parse(data).map_err(broken)?;
@@ -83,6 +84,20 @@ impl<'a, R: ReadRef<'a>> Elf<'a, R> {
             // a file that lost its sections still runs
             sections: header.sections(LittleEndian, data).unwrap_or_default(),
             segments: header.program_headers(LittleEndian, data).map_err(broken)?,
+        })
+    }
+
+    /// The contents of a section; `None` where there is none, or none in this file.
+    pub(super) fn section(&self, name: &str) -> Option<Section<'a>> {
+        let (_, section) = self
+            .sections
+            .section_by_name(LittleEndian, name.as_bytes())?;
+        if section.sh_type(LittleEndian) == elf::SHT_NOBITS {
+            return None;
+        }
+        Some(Section {
+            address: section.sh_addr(LittleEndian),
+            bytes: section.data(LittleEndian, self.data).ok()?,
         })
     }
 
@@ -99,6 +114,20 @@ impl<'a, R: ReadRef<'a>> Elf<'a, R> {
             (within < segment.p_filesz(LittleEndian) && offset < length).then_some(offset)
         })
     }
+
+    /// Bytes that are loaded at an address, as many as the file has there up to `size`.
+    pub(super) fn loaded(&self, address: u64, size: u64) -> Option<&'a [u8]> {
+        let offset = self.offset(address, false)?;
+        let room = self.data.len().ok()?.checked_sub(offset)?;
+        self.data.read_bytes_at(offset, size.min(room)).ok()
+    }
+}
+
+/// A section's place and contents.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section<'a> {
+    pub(super) address: u64,
+    pub(super) bytes: &'a [u8],
 }
 
 fn check_ident(ident: &[u8]) -> std::result::Result<(), String> {

@@ -4,15 +4,26 @@
 //! Nothing here touches the kernel's tracing: files, symbol tables and type information are read, [`resolve`] says
 //! what came of it, and who attaches takes it from there.
 
+mod code_file;
+mod debug_files;
+mod describe;
 mod elf;
+mod golang;
+mod kernel;
+mod libraries;
+mod names;
+mod pattern;
 mod scope;
 mod spec;
 mod symbols;
+mod usdt;
 mod user;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+pub use kernel::offered_instead;
 pub use scope::Scope;
 use spec::Spec;
 
@@ -38,6 +49,8 @@ pub struct Function {
     pub symbol: String,
     /// The object's path as its processes have it, `kernel` or the kernel module's name, a tracepoint's category.
     pub module: String,
+    /// Further symbols of the same code.
+    pub aliases: Vec<String>,
     pub site: Site,
     /// In order; empty where nothing is known of them.
     pub arguments: Vec<Argument>,
@@ -48,12 +61,13 @@ pub struct Function {
 }
 
 /// Where a function is attached to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Site {
     User {
         /// Readable by this process: for a target in another mount namespace it begins with `/proc/PID/root`.
         path: PathBuf,
-        /// Offset in the file of the first instruction.
+        /// Offset in the file of the first instruction; of Go's functions the first that runs once per call, behind the
+        /// test for the stack's size.
         entry: u64,
         returns: Returns,
     },
@@ -79,7 +93,7 @@ pub enum Site {
 }
 
 /// How the end of a function is seen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Returns {
     /// By the kernel's return probe.
     Probe,
@@ -109,7 +123,7 @@ pub enum ValueType {
     Characters {
         bytes: u16,
     },
-    /// Not readable by a probe: vector registers are not handed to it.
+    /// In a register it is [`Location::Unreadable`]: vector registers are not handed to a probe.
     Float {
         bytes: u8,
     },
@@ -165,24 +179,72 @@ pub enum Location {
 /// Finds what `specs` name for the processes of `scope`, each function once, in the order of the specs and by name.
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::Usage`] for a spec that is wrong, ambiguous or matches more than [`MAX_FUNCTIONS`],
-/// [`crate::error::ErrorKind::Target`] where nothing bears the name, `Privilege` where a file may not be read, `Kernel`
-/// where the kernel cannot do it.
+/// [`ErrorKind::Usage`] for a spec that is wrong, ambiguous or matches more than [`MAX_FUNCTIONS`];
+/// [`ErrorKind::Target`] where nothing bears the name, `Privilege` where a file may not be read, `Kernel` where the
+/// kernel cannot do it.
 pub fn resolve(specs: &[String], scope: &Scope) -> Result<Vec<Function>> {
-    let specs = specs.iter().map(|spec| Spec::parse(spec));
+    look_up(specs, scope, MAX_FUNCTIONS)
+}
+
+/// What could be traced: as [`resolve`], without a bound.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn list(specs: &[String], scope: &Scope) -> Result<Vec<Function>> {
+    look_up(specs, scope, usize::MAX)
+}
+
+fn look_up(specs: &[String], scope: &Scope, limit: usize) -> Result<Vec<Function>> {
+    let parsed = specs.iter().map(|spec| Spec::parse(spec));
     let mut found: Vec<Function> = Vec::new();
-    for spec in specs.collect::<Result<Vec<_>>>()? {
-        for function in find(&spec, scope)? {
-            if !found.iter().any(|other| other.site == function.site) {
+    let mut seen = HashSet::new();
+    for spec in parsed.collect::<Result<Vec<_>>>()? {
+        for function in find(&spec, scope, limit)? {
+            if seen.insert(function.site.clone()) {
                 found.push(function);
             }
         }
     }
-    Ok(found)
+    bounded(found, &specs.join(", "), limit)
 }
 
-fn find(spec: &Spec, scope: &Scope) -> Result<Vec<Function>> {
+fn find(spec: &Spec, scope: &Scope, limit: usize) -> Result<Vec<Function>> {
     match spec {
-        Spec::User { file, symbol } => user::find(file, symbol, scope),
+        Spec::User { file, symbol } => user::find(file, symbol, scope, limit),
+        Spec::Kernel { module, name } => kernel::find(module, name, limit),
+        Spec::Tracepoint { category, name } => {
+            let found = kernel::find_tracepoints(category, name)?;
+            bounded(
+                found,
+                &format!("{}:{}", category.text(), name.text()),
+                limit,
+            )
+        }
+        Spec::Usdt {
+            file,
+            provider,
+            name,
+        } => usdt::find(file, provider, name, scope, limit),
     }
+}
+
+/// How many of too many are told.
+const FIRST_TOLD: usize = 8;
+
+/// The functions, unless there are more than `limit`.
+fn bounded(functions: Vec<Function>, wanted: &str, limit: usize) -> Result<Vec<Function>> {
+    if functions.len() <= limit {
+        return Ok(functions);
+    }
+    let names = functions.iter().map(|function| function.name.as_str());
+    let first: Vec<_> = names.take(FIRST_TOLD).collect();
+    Err(Error::new(
+        ErrorKind::Usage,
+        format!(
+            "{wanted} matches {} functions, and {limit} can be traced at once",
+            functions.len()
+        ),
+        format!("the first are {}, ...", first.join(", ")),
+        "name fewer, or see all: universal-tracer --tracer stack --list SPEC",
+    ))
 }

@@ -8,7 +8,7 @@ use object::{LittleEndian, ReadRef, SymbolIndex};
 use super::elf::Elf;
 
 /// Functions of one file; Chromium has a million.
-const MAX_SYMBOLS: usize = 4 << 20;
+pub(super) const MAX_SYMBOLS: usize = 4 << 20;
 
 /// A function by one of its names.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +22,8 @@ pub(super) struct Symbol {
     /// It is called once, to choose the function that is called then.
     pub(super) is_resolver: bool,
     pub(super) is_local: bool,
+    /// Made by Go: no return probes, arguments in its own registers.
+    pub(super) is_go: bool,
 }
 
 /// All functions that `.symtab` and `.dynsym` name, and the names that are only imported.
@@ -78,7 +80,26 @@ fn read<'a, R: ReadRef<'a>>(
             size: symbol.st_size(endian),
             is_resolver,
             is_local: symbol.is_local(),
+            is_go: false,
         });
     }
     Some(())
+}
+
+/// The address of a variable.
+pub(super) fn variable<'a, R: ReadRef<'a>>(elf: &Elf<'a, R>, name: &str) -> Option<u64> {
+    let endian = LittleEndian;
+    [elf::SHT_SYMTAB, elf::SHT_DYNSYM].iter().find_map(|kind| {
+        let table = elf.sections.symbols(endian, elf.data, *kind).ok()?;
+        let strings = elf.sections.section(table.string_section()).ok()?;
+        let strings = strings.data(endian, elf.data).ok()?;
+        let strings = StringTable::new(strings, 0, strings.len() as u64);
+        let is_it = |symbol: &&Sym64<LittleEndian>| {
+            !symbol.is_undefined(endian) && symbol.name(endian, strings) == Ok(name.as_bytes())
+        };
+        table
+            .iter()
+            .find(is_it)
+            .map(|symbol| symbol.st_value(endian))
+    })
 }

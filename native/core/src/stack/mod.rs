@@ -91,6 +91,7 @@ impl StackSession {
         layout::check(&settings.object_path, &layouts)?;
         let scope = Scope {
             pids: settings.filter.pids.clone(),
+            ..Scope::default()
         };
         let functions: Arc<[Function]> = resolve(&settings.functions, &scope)?.into();
         Ok(Self {
