@@ -125,9 +125,9 @@ class XdpSession(Session):
         are meant; empty: the own one), waits (bool: for interfaces that are not there),
         mode (`native`, `generic` or None), egress (bool), flow_table_size, flow_timeout_ns,
         sampling (1 in N), expression (of pcap, or None), detect_payload, track_flows,
-        packet_events (bools), capture_bytes (0: no capture), privacy (as of `HttpSession`), is_watched (bool: the
-        frames `interfaces`, `flows` and `talkers` come each second), interval_ns, ring_bytes (a power of two). The
-        frame `capture` of a tick has pcapng in its column `blocks`.
+        packet_events (bools), capture_bytes (0: no capture), privacy (as of `HttpSession`), is_watched (bool:
+        the frames `interfaces`, `flows` and `talkers` come each second), interval_ns, ring_bytes (a power of
+        two). The frame `capture` of a tick has pcapng in its column `blocks`.
         """
 
 class Trial:
