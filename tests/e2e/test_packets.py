@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness.capability import need_command, need_tracer
+from harness.dissection import dissected, said
 from harness.network import Host, cable
 from harness.tracer import Event, Tracer, TracerRun, run_tracer, tracer_environment
 
@@ -59,7 +60,6 @@ asker.sendto(b"\\x12\\x34\\x01\\x00\\x00\\x01" + bytes(6) + name + b"\\x00\\x1c\
 asker.recv(512)
 """
 FIELDS = (
-    "frame.time_epoch",
     "frame.packet_flags_direction",
     "frame.len",
     "ip.src",
@@ -98,22 +98,6 @@ def servers(host: Host) -> Iterator[None]:
 def traced(host: Host, *words: object) -> Tracer:
     common = ("--tracer", "xdp", "--interface", host.interface)
     return Tracer(*common, *map(str, words), prefix=host.prefix)
-
-
-def said(program: str, *words: object) -> str:
-    """What a program says; anything on its standard error is a fault."""
-    done = subprocess.run(
-        [need_command(program), *map(str, words)], capture_output=True, text=True, check=True
-    )
-    complaints = [line for line in done.stderr.splitlines() if not line.startswith("Running as")]
-    assert not complaints
-    return done.stdout
-
-
-def dissected(capture: Path) -> list[dict[str, str]]:
-    words = [word for field in FIELDS for word in ("-e", field)]
-    text = said("tshark", "-n", "-r", capture, "-T", "fields", *words)
-    return [dict(zip(FIELDS, line.split("\t"), strict=True)) for line in text.splitlines()]
 
 
 def flag_bits(event: Event) -> int:
@@ -157,7 +141,7 @@ def test_events_equal_what_tshark_reads(tmp_path: Path, hosts: tuple[Host, Host]
         run = tracer.stop()
     assert run.exit_code == 0, run.stderr
     assert run.lost == 0
-    events, lines = packets(run), sorted(dissected(capture), key=lambda line: line["frame.time_epoch"])
+    events, lines = packets(run), dissected(capture, FIELDS)
     assert len(events) == len(lines) >= 30
     for event, line in zip(events, lines, strict=True):
         expected = as_dissected(event)
@@ -192,7 +176,7 @@ def test_a_capture_says_where_and_how_it_was_made(tmp_path: Path, hosts: tuple[H
     about = said("capinfos", capture)
     for expected in ("universal-tracer", "Name = wire", "nanoseconds (9)", "Filter string = tcp port 8080"):
         assert expected in about
-    assert {line["ip.proto"] for line in dissected(capture)} == {"6"}
+    assert {line["ip.proto"] for line in dissected(capture, FIELDS)} == {"6"}
 
 
 def test_a_capture_can_be_piped(hosts: tuple[Host, Host]) -> None:
@@ -235,7 +219,7 @@ def test_a_killed_capture_is_valid(tmp_path: Path, hosts: tuple[Host, Host]) -> 
             time.sleep(0.3)
         tracer.process.kill()
         tracer.process.wait()
-    assert len(dissected(capture)) >= 30
+    assert len(dissected(capture, FIELDS)) >= 30
 
 
 def test_packets_are_cut_as_configured(tmp_path: Path, hosts: tuple[Host, Host]) -> None:
