@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use object::ReadRef;
 
+use super::dwarf::{self, Signature};
 use super::elf::{self, Bytes, Elf};
 use super::scope::ScopeFile;
 use super::symbols::{self, Symbol};
@@ -18,6 +19,8 @@ pub(super) struct CodeFile {
     pub(super) symbols: Vec<Symbol>,
     /// Names that are called here and lie elsewhere.
     pub(super) imported: Vec<String>,
+    /// The file with the debug information, where it is another one.
+    debug: Option<Bytes>,
 }
 
 impl CodeFile {
@@ -28,7 +31,7 @@ impl CodeFile {
         let elf = Elf::parse(&bytes).map_err(|cause| elf::no_code(&file.name, cause))?;
         let (mut symbols, imported) = symbols::of_tables(&elf);
         let debug = debug_files::separate(&elf, file);
-        if let Some((_, bytes)) = &debug
+        if let Some(bytes) = &debug
             && let Ok(debug) = Elf::parse(bytes)
         {
             symbols.extend(symbols::of_tables(&debug).0);
@@ -43,8 +46,22 @@ impl CodeFile {
             file: file.clone(),
             symbols,
             imported,
+            debug,
             bytes,
         })
+    }
+
+    /// What the functions at these addresses (sorted) take and return, as far as debug information says it.
+    pub(super) fn signatures(&self, addresses: &[u64]) -> HashMap<u64, Signature> {
+        let debug = self.debug.as_ref().and_then(|debug| Elf::parse(debug).ok());
+        let mut found =
+            debug.map_or_else(HashMap::new, |debug| dwarf::signatures(&debug, addresses));
+        if found.is_empty()
+            && let Some(elf) = self.elf()
+        {
+            found = dwarf::signatures(&elf, addresses);
+        }
+        found
     }
 
     /// The file's structure; it was understood before.

@@ -1,7 +1,7 @@
 //! What a file left out of itself: symbols in a file of their own, or compressed inside of it.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use object::ReadRef;
 
@@ -24,10 +24,7 @@ pub(super) fn unpacked<'a, R: ReadRef<'a>>(elf: &Elf<'a, R>) -> Option<Vec<u8>> 
 }
 
 /// The file with the debug information of another one, which belongs to it by build id or by checksum.
-pub(super) fn separate<'a, R: ReadRef<'a>>(
-    elf: &Elf<'a, R>,
-    file: &ScopeFile,
-) -> Option<(PathBuf, Bytes)> {
+pub(super) fn separate<'a, R: ReadRef<'a>>(elf: &Elf<'a, R>, file: &ScopeFile) -> Option<Bytes> {
     let build_id = build_id(elf);
     let by_build_id = build_id.iter().flat_map(|id| {
         let name: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -58,13 +55,10 @@ pub(super) fn separate<'a, R: ReadRef<'a>>(
     })
 }
 
-fn opened(
-    path: &Path,
-    belongs: impl FnOnce(&Elf<'_, &Bytes>, &Bytes) -> bool,
-) -> Option<(PathBuf, Bytes)> {
+fn opened(path: &Path, belongs: impl FnOnce(&Elf<'_, &Bytes>, &Bytes) -> bool) -> Option<Bytes> {
     let bytes = elf::open(path, "").ok()?;
     let is_right = Elf::parse(&bytes).is_ok_and(|debug| belongs(&debug, &bytes));
-    is_right.then(|| (path.to_owned(), bytes))
+    is_right.then_some(bytes)
 }
 
 /// What the linker wrote into a file and its debug information to tell that they belong together.

@@ -1,5 +1,6 @@
 //! ELF files that anybody may have written: read within bounds, or refused with the reason.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fs::File;
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::path::Path;
 
 use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable};
-use object::{LittleEndian, ReadCache, ReadRef};
+use object::{CompressedData, CompressionFormat, LittleEndian, ReadCache, ReadRef};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -99,6 +100,35 @@ impl<'a, R: ReadRef<'a>> Elf<'a, R> {
             address: section.sh_addr(LittleEndian),
             bytes: section.data(LittleEndian, self.data).ok()?,
         })
+    }
+
+    /// The contents of a section, unpacked where they are compressed.
+    pub(super) fn uncompressed(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        let (_, header) = self
+            .sections
+            .section_by_name(LittleEndian, name.as_bytes())?;
+        let section = self.section(name)?;
+        let Some((compression, offset, length)) =
+            header.compression(LittleEndian, self.data).ok()?
+        else {
+            return Some(Cow::Borrowed(section.bytes));
+        };
+        let size = compression.ch_size.get(LittleEndian);
+        if size > MAX_READ {
+            return None;
+        }
+        let format = match compression.ch_type.get(LittleEndian) {
+            elf::ELFCOMPRESS_ZLIB => CompressionFormat::Zlib,
+            elf::ELFCOMPRESS_ZSTD => CompressionFormat::Zstandard,
+            _ => return None,
+        };
+        let data = self.data.read_bytes_at(offset, length).ok()?;
+        let data = CompressedData {
+            format,
+            data,
+            uncompressed_size: size,
+        };
+        data.decompress().ok()
     }
 
     /// Offset in the file of an address; `None` where nothing of the file is loaded there. `executable`: only code.

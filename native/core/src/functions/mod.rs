@@ -7,6 +7,7 @@
 mod code_file;
 mod debug_files;
 mod describe;
+mod dwarf;
 mod elf;
 mod golang;
 mod kernel;

@@ -94,7 +94,9 @@ fn find_in(file: &ScopeFile, wanted: &Pattern, limit: usize) -> Result<Vec<Funct
         let aliases = all_names.get(&entry).map_or(&[][..], Vec::as_slice);
         (entry, symbol, others(symbol, aliases))
     });
-    let functions = placed.map(|(entry, symbol, aliases)| Function {
+    let placed: Vec<_> = placed.collect();
+    let addresses: Vec<u64> = placed.iter().map(|(_, symbol, _)| symbol.address).collect();
+    let functions = placed.into_iter().map(|(entry, symbol, aliases)| Function {
         place: Place::User,
         name: names::demangled(&symbol.name).into_owned(),
         symbol: symbol.name.clone(),
@@ -113,6 +115,7 @@ fn find_in(file: &ScopeFile, wanted: &Pattern, limit: usize) -> Result<Vec<Funct
     if let Some(elf) = &elf {
         add_returns(&mut functions, &code.symbols, elf);
     }
+    add_signatures(&mut functions, &addresses, &code);
     functions.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(functions)
 }
@@ -211,6 +214,19 @@ fn add_returns<'a, R: ReadRef<'a>>(
                 *returns = Returns::None;
                 function.note = Some("its end is not seen: its code cannot be decoded".to_owned());
             }
+        }
+    }
+}
+
+/// Arguments and results from debug information.
+fn add_signatures(functions: &mut [Function], addresses: &[u64], code: &CodeFile) {
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    let mut signatures = code.signatures(&sorted);
+    for (function, address) in functions.iter_mut().zip(addresses) {
+        if let Some(signature) = signatures.remove(address) {
+            function.arguments = signature.arguments;
+            function.result = signature.result;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Functions that can be traced, against what `readelf`, `nm`, Go's own tools and `bpftool` say of the same files.
 
+#[cfg(target_arch = "x86_64")]
+mod arguments;
 mod golang;
 mod hostile;
 mod kernel;

@@ -97,6 +97,13 @@ impl Segments {
         Some(Self(loads.collect()))
     }
 
+    pub(crate) fn address(&self, wanted: u64) -> u64 {
+        let within =
+            |&&(_, offset, bytes): &&(u64, u64, u64)| wanted >= offset && wanted - offset < bytes;
+        let (start, offset, _) = self.0.iter().find(within).expect("a place in the file");
+        wanted - offset + start
+    }
+
     pub(crate) fn offset(&self, address: u64) -> u64 {
         let within =
             |&&(start, _, bytes): &&(u64, u64, u64)| address >= start && address - start < bytes;
