@@ -44,6 +44,7 @@ const volatile struct stack_settings settings SEC(".rodata.settings");
 #include "stack_state.h"
 #include "call_state.h"
 #include "stack_unwind.h"
+#include "stack_rest.h"
 
 /* Helpers */
 
@@ -130,7 +131,7 @@ static __always_inline int take_sample(void *ctx, bool by_tables)
 	take_kernel_stack(ctx, scratch);
 	if (wants_user_stack(task, scratch)) {
 		if (by_tables)
-			walk_user_stack(scratch, SCRATCH_SAMPLE, task);
+			walk_and_keep_rest(scratch, SCRATCH_SAMPLE, REST_OF_SAMPLE, task);
 		else
 			take_user_stack(ctx, scratch);
 	}

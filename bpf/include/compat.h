@@ -40,6 +40,7 @@ enum syscall_number {
 #endif
 
 #define PF_IO_WORKER 0x00000010
+#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 
 #define AF_UNIX 1

@@ -29,6 +29,20 @@ static __always_inline struct task_struct *present_task(void)
 	return (struct task_struct *)bpf_get_current_task();
 }
 
+/* Its program is being replaced, or has been taken down: registers and memory are nobody's. */
+struct task_struct___execve {
+	unsigned int in_execve : 1;
+} __attribute__((preserve_access_index));
+
+static __always_inline bool is_between_programs(struct task_struct *task)
+{
+	struct task_struct___execve *execve = (struct task_struct___execve *)task;
+
+	if (BPF_CORE_READ(task, flags) & PF_EXITING)
+		return true;
+	return bpf_core_field_exists(execve->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(execve, in_execve);
+}
+
 static __always_inline struct pt_regs *saved_registers(struct task_struct *task)
 {
 	struct task_struct___any *any = (struct task_struct___any *)task;

@@ -198,7 +198,7 @@ int BPF_PROG(handle_call_end, struct pt_regs *regs, long result)
 	begin_sample(scratch, task, SAMPLE_OFF_CPU);
 	copy_wait_frames(scratch, thread);
 	if (wants_user_stack(task, scratch))
-		walk_user_stack(scratch, SCRATCH_CALL_END, task);
+		walk_and_keep_rest(scratch, SCRATCH_CALL_END, REST_OF_CALL_END, task);
 	emit_waits(scratch, thread);
 	return 0;
 }

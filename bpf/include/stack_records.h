@@ -17,11 +17,13 @@ enum sample_kind {
 	SAMPLE_CPU = 0,	    /* the thread was running */
 	SAMPLE_OFF_CPU = 1, /* the thread was waiting; `weight_ns` is for how long */
 	SAMPLE_CALL = 2,    /* the thread called a traced function; a part of its record (call_records.h) */
+	SAMPLE_REST = 3,    /* no sample, but what the next one's walk lacked (stack_rest.h) */
 };
 
 enum sample_flag {
 	SAMPLE_NEW_PROCESS = 1 << 0, /* userspace had not read this program's mappings yet */
 	SAMPLE_RUN_QUEUE = 1 << 1,   /* off-CPU: it could have run, but had to wait for a CPU */
+	SAMPLE_HAS_REST = 1 << 2,    /* a record with the same thread and time came before it */
 };
 
 /* How the user part of a stack ended; reasons in words: native/core/src/stack/record.rs. */

@@ -53,6 +53,10 @@ static __always_inline void walk_user_stack(struct stack_scratch *scratch, __u32
 		scratch->sample.end = END_DEPTH;
 	else if (scratch->sample.end > END_FRAME_POINTERS)
 		scratch->sample.end_pc = scratch->registers.pc;
+	if (scratch->sample.end_pc && is_between_programs(task)) {
+		scratch->sample.user_frames = scratch->sample.end_pc = 0;
+		scratch->sample.end = END_NO_USER;
+	}
 }
 
 #endif

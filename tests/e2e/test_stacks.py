@@ -248,6 +248,27 @@ def test_stacks_of_ordinary_programs_are_complete(name: str, arguments: list[str
 
 
 @pytest.mark.vm
+def test_processes_that_live_for_a_few_milliseconds_have_whole_stacks(tmp_path: Path) -> None:
+    """They are gone before anybody could look at them."""
+    need_root()
+    program = tmp_path / "short"
+    subprocess.run([need_command("gcc"), "-O2", "-o", program, APPS / "short.c"], check=True)
+    words = ["--tracer", "stack", "--sampling-rate", HZ, "--output-format", "ndjson"]
+    run = run_tracer(*words, "--", program, 211, seconds=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    events = profiles(run.stdout)
+    in_work = [event for event in events if "short_work" in event["stack"]]
+    pids = {event["pid"] for event in in_work}
+    assert len(pids) > 150, "most children are met"
+    whole = [event for event in in_work if event["end"] == "complete"]
+    assert sum(event["count"] for event in whole) >= 0.95 * samples_in(events, "short_work")
+    for event in whole:
+        user = [frame["name"] for frame in event["frames"] if frame["kind"] == "user"]
+        callers = user[: user.index("short_work") + 1]
+        assert callers[-3:] == ["main", "short_life", "short_work"]
+        assert callers[0] == "_start"
+
+
 def test_waits_are_as_long_as_they_are(waits: Path) -> None:
     rounds = 40
     words = ["--tracer", "stack", "--off-cpu", "--output-format", "ndjson", "--", waits, rounds]

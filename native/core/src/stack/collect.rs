@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::on_demand::SampleRing;
 use super::record::{End, Kind, Taken, flag};
+use super::sideband::{Heard, Sideband};
 use crate::clock;
 use crate::symbolize::{Image, Objects};
 
@@ -132,6 +133,7 @@ impl Known {
 pub(crate) struct Collector {
     period_ns: u64,
     objects: Objects,
+    sideband: Option<Sideband>,
     processes: HashMap<u32, Known>,
     forgotten_at: Instant,
     interval: Interval,
@@ -145,13 +147,16 @@ pub(crate) struct Collector {
 pub(crate) struct Learnt {
     pub(crate) pid: u32,
     pub(crate) image: Option<Arc<Image>>,
+    /// It has ended already: the image is what was heard of it.
+    pub(crate) is_gone: bool,
 }
 
 impl Collector {
-    pub(crate) fn new(period_ns: u64, start_ns: u64) -> Self {
+    pub(crate) fn new(period_ns: u64, start_ns: u64, sideband: Option<Sideband>) -> Self {
         Self {
             period_ns,
             objects: Objects::default(),
+            sideband,
             processes: HashMap::new(),
             forgotten_at: Instant::now(),
             interval: Interval {
@@ -167,9 +172,15 @@ impl Collector {
         self.interval.stacks.len()
     }
 
-    /// Counts a sample; tells when its process was looked at because of it.
-    pub(crate) fn add(&mut self, taken: &Taken) -> Option<Learnt> {
-        let (stack, learnt) = self.stack_of(taken);
+    /// Looks at the sample's process where that is needed.
+    pub(crate) fn learn(&mut self, taken: &Taken) -> Option<Learnt> {
+        self.must_look(taken)
+            .then(|| self.look_at(taken.head.pid, taken.head.time_ns))
+    }
+
+    /// Counts a sample whose process was looked at.
+    pub(crate) fn count(&mut self, taken: &Taken) {
+        let stack = self.known_stack(taken);
         let weight = match taken.kind {
             Kind::Cpu => Weight {
                 count: 1,
@@ -190,13 +201,17 @@ impl Collector {
             Some(ring) => ring.add(sampled),
             None => self.interval.count(sampled),
         }
-        learnt
     }
 
     /// A sample's stack with the process image that it belongs to; tells when the process was looked at.
     pub(crate) fn stack_of(&mut self, taken: &Taken) -> (Stack, Option<Learnt>) {
-        let (image, learnt) = self.image_of(taken);
-        let stack = Stack {
+        let learnt = self.learn(taken);
+        (self.known_stack(taken), learnt)
+    }
+
+    fn known_stack(&mut self, taken: &Taken) -> Stack {
+        let image = self.image(taken.head.pid);
+        Stack {
             kind: taken.kind,
             pid: taken.head.pid,
             tid: taken.head.tid,
@@ -206,8 +221,7 @@ impl Collector {
             kernel_frames: taken.head.kernel_frames.into(),
             frames: taken.frames.clone(),
             image,
-        };
-        (stack, learnt)
+        }
     }
 
     /// The stacks since the last call.
@@ -227,10 +241,19 @@ impl Collector {
         self.interval = interval;
     }
 
-    /// Looks at a process, also before its first sample.
-    pub(crate) fn look_at(&mut self, pid: u32) -> Learnt {
+    /// Takes in what the kernel has told of programs that were started.
+    pub(crate) fn hear(&mut self) {
+        if let Some(sideband) = &mut self.sideband {
+            sideband.hear();
+        }
+    }
+
+    /// Looks at a process, also before its first sample; `time_ns`: CLOCK_MONOTONIC when it was what it is to be.
+    pub(crate) fn look_at(&mut self, pid: u32, time_ns: u64) -> Learnt {
         let looked_at_ns = clock::monotonic_ns();
-        let image = Image::read(pid, &mut self.objects).map(Arc::new);
+        let read = Image::read(pid, &mut self.objects);
+        let is_gone = read.is_none();
+        let image = read.or_else(|| self.heard_of(pid, time_ns)).map(Arc::new);
         let before = self.processes.remove(&pid);
         let is_news = image.is_some()
             && image.as_ref().map(|image| image.mappings.len())
@@ -248,17 +271,29 @@ impl Collector {
             image: image.clone().or_else(|| before?.image),
         };
         self.processes.insert(pid, known);
-        Learnt { pid, image }
+        Learnt {
+            pid,
+            image,
+            is_gone,
+        }
     }
 
-    fn image_of(&mut self, taken: &Taken) -> (Option<Arc<Image>>, Option<Learnt>) {
-        let pid = taken.head.pid;
-        let learnt = self.must_look(taken).then(|| self.look_at(pid));
-        let image = self.processes.get_mut(&pid).and_then(|known| {
-            known.sampled_at = Instant::now();
-            known.image.clone()
-        });
-        (image, learnt)
+    /// The mappings of a process that has ended, as the kernel told of them, or of the one that it was forked from.
+    fn heard_of(&mut self, pid: u32, time_ns: u64) -> Option<Image> {
+        match self.sideband.as_ref()?.program(pid, time_ns)? {
+            Heard::Program(regions) => Image::of(pid, regions, &mut self.objects),
+            Heard::ForkOf(parent) => {
+                let known = self.processes.get(&parent)?.image.as_ref()?;
+                Some(known.for_child(pid))
+            }
+        }
+    }
+
+    /// The mappings of a process that was looked at.
+    pub(crate) fn image(&mut self, pid: u32) -> Option<Arc<Image>> {
+        let known = self.processes.get_mut(&pid)?;
+        known.sampled_at = Instant::now();
+        known.image.clone()
     }
 
     fn must_look(&self, taken: &Taken) -> bool {

@@ -15,9 +15,11 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::collect::{Collector, Interval, Learnt, Stack};
 use super::on_demand::{Captured, SampleRing};
-use super::record::Taken;
+use super::record::{SampleRecord, Taken};
 use super::report::Reporter;
+use super::rests::Rests;
 use super::shared::{Ready, Shared};
+use super::sideband::Sideband;
 use crate::calls::collect::CallCollector;
 use crate::calls::pair::CallRow;
 use crate::calls::record::{Event, TakenCall};
@@ -49,7 +51,12 @@ impl KernelTables {
     /// Says that the process's mappings are known, so that its next sample wakes nobody. One that finds no room in
     /// the table costs wake-ups and nothing else.
     fn tell(&mut self, learnt: &Learnt) {
-        if let Some(image) = &learnt.image {
+        let Some(image) = &learnt.image else {
+            return;
+        };
+        if learnt.is_gone {
+            self.unwind.introduce_all(image);
+        } else {
             self.unwind.give(image);
             let _ = self
                 .known
@@ -66,6 +73,8 @@ pub(crate) struct Pace {
     pub(crate) stacks_held: usize,
     /// On demand: how long samples are held.
     pub(crate) keep: Option<Duration>,
+    /// User frames per stack.
+    pub(crate) max_depth: usize,
 }
 
 /// What the first thread gives to the second.
@@ -90,9 +99,10 @@ impl Threads {
         calls: CallReporter,
         first_pids: Vec<u32>,
     ) -> Result<Self> {
-        let mut collector = Collector::new(pace.period_ns, clock::monotonic_ns());
+        let now_ns = clock::monotonic_ns();
+        let mut collector = Collector::new(pace.period_ns, now_ns, Sideband::open());
         for pid in first_pids {
-            tables.tell(&collector.look_at(pid));
+            tables.tell(&collector.look_at(pid, now_ns));
         }
         collector.ring = pace
             .keep
@@ -105,6 +115,7 @@ impl Threads {
             tables,
             pace,
             collector,
+            rests: Rests::new(pace.max_depth),
             calls: CallCollector::new(calls.clone()),
             captured: VecDeque::new(),
             to_names,
@@ -145,6 +156,7 @@ struct Drain {
     tables: KernelTables,
     pace: Pace,
     collector: Collector,
+    rests: Rests,
     calls: CallCollector,
     /// Captures for which the other thread has had no time yet.
     captured: VecDeque<Captured>,
@@ -153,13 +165,17 @@ struct Drain {
 
 impl Drain {
     fn run(mut self) -> Result<()> {
-        let samples: Rc<RefCell<Vec<Taken>>> = Rc::default();
+        let samples: Rc<RefCell<Vec<SampleRecord>>> = Rc::default();
         let calls: Rc<RefCell<Vec<TakenCall>>> = Rc::default();
         let (keep_samples, keep_calls) = (Rc::clone(&samples), Rc::clone(&calls));
         let ring = open_rings(vec![
             (
                 &self.tables.ring,
-                Box::new(move |record| keep_samples.borrow_mut().extend(Taken::parse(record))),
+                Box::new(move |record| {
+                    keep_samples
+                        .borrow_mut()
+                        .extend(SampleRecord::parse(record))
+                }),
             ),
             (
                 &self.tables.calls,
@@ -174,6 +190,7 @@ impl Drain {
             while ring.consume_raw_n(RECORDS_AT_ONCE) > 0 {
                 self.take(&mut samples.borrow_mut(), &mut calls.borrow_mut());
             }
+            self.finish_walks(is_last);
             self.shared.count(self.collector.samples, self.calls.taken);
             if is_last {
                 // nobody is left to hear of an error here
@@ -200,10 +217,12 @@ impl Drain {
         }
     }
 
-    fn take(&mut self, samples: &mut Vec<Taken>, calls: &mut Vec<TakenCall>) {
-        for taken in samples.drain(..) {
-            if let Some(learnt) = self.collector.add(&taken) {
-                self.tables.tell(&learnt);
+    fn take(&mut self, samples: &mut Vec<SampleRecord>, calls: &mut Vec<TakenCall>) {
+        self.collector.hear();
+        for record in samples.drain(..) {
+            match record {
+                SampleRecord::Sample(taken) => self.take_sample(taken),
+                SampleRecord::Rest(rest) => self.rests.came(rest),
             }
         }
         for taken in calls.drain(..) {
@@ -213,6 +232,30 @@ impl Drain {
         }
         if self.calls.waiting() >= CALLS_AT_MOST {
             self.hand_over_calls();
+        }
+    }
+
+    fn take_sample(&mut self, taken: Taken) {
+        let rest = self.rests.of(&taken);
+        if let Some(learnt) = self.collector.learn(&taken) {
+            self.tables.tell(&learnt);
+        }
+        match rest.zip(self.collector.image(taken.head.pid)) {
+            Some((rest, image)) => self.rests.wait(taken, rest, image),
+            None => self.collector.count(&taken),
+        }
+    }
+
+    /// Goes on with walks whose tables are there; at the end with all, after waiting for tables a last time.
+    fn finish_walks(&mut self, is_last: bool) {
+        if self.rests.is_empty() {
+            return;
+        }
+        if is_last {
+            self.tables.unwind.settle(TABLES_PATIENCE);
+        }
+        for taken in self.rests.finished(&self.tables.unwind, is_last) {
+            self.collector.count(&taken);
         }
     }
 

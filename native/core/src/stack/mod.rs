@@ -10,8 +10,10 @@ mod perf;
 mod plan;
 pub mod record;
 pub(crate) mod report;
+mod rests;
 pub mod settings;
 mod shared;
+mod sideband;
 mod threads;
 pub mod trial;
 
@@ -39,7 +41,7 @@ use crate::tracer::{self, HookRow, Session, TickBatches};
 use crate::unwind::tables::Tables;
 use drain::{KernelTables, Pace, Threads};
 use on_demand::Request;
-use record::Sample;
+use record::{Rest, Sample};
 pub use settings::StackSettings;
 use shared::Shared;
 use threads::WatchedThreads;
@@ -87,7 +89,12 @@ impl StackSession {
             settings.off_cpu,
             settings.samples.then(|| sampler(&settings)),
         )?;
-        let layouts = [Sample::layout(), Call::layout(), Texts::layout()];
+        let layouts = [
+            Sample::layout(),
+            Rest::layout(),
+            Call::layout(),
+            Texts::layout(),
+        ];
         layout::check(&settings.object_path, &layouts)?;
         let scope = Scope {
             pids: settings.filter.pids.clone(),
@@ -212,6 +219,7 @@ impl StackSession {
             interval: self.settings.interval,
             stacks_held: self.settings.stacks_held,
             keep: self.settings.keep,
+            max_depth: self.settings.max_depth as usize,
         };
         let calls = CallReporter::new(Arc::clone(&self.functions));
         Threads::start(&self.shared, tables, pace, calls, targets.alive())

@@ -12,7 +12,7 @@ const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
 const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_COUNT_SW_CPU_CLOCK: u64 = 0;
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-const ANY_PROCESS: libc::pid_t = -1;
+pub(super) const ANY_PROCESS: libc::pid_t = -1;
 const OWN_THREAD: libc::pid_t = 0;
 const ANY_CPU: libc::c_int = -1;
 const NO_GROUP: libc::c_int = -1;
@@ -23,15 +23,20 @@ const ATTRIBUTE_BYTES: u32 = 112;
 
 /// The beginning of `struct perf_event_attr`.
 #[repr(C)]
-struct Attribute {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_frequency: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    rest: [u64; 8],
+#[derive(Clone, Copy, Default)]
+pub(super) struct Attribute {
+    pub(super) kind: u32,
+    pub(super) size: u32,
+    pub(super) config: u64,
+    pub(super) sample_frequency: u64,
+    pub(super) sample_type: u64,
+    pub(super) read_format: u64,
+    pub(super) flags: u64,
+    /// `wakeup_events`, or bytes of the ring.
+    pub(super) wakeup: u32,
+    pub(super) rest: [u32; 10],
+    pub(super) clock: i32,
+    pub(super) last: [u32; 4],
 }
 
 const _: () = assert!(size_of::<Attribute>() == ATTRIBUTE_BYTES as usize);
@@ -74,14 +79,24 @@ fn link(object: &Object, program: &str, event: OwnedFd) -> Result<Link> {
 
 fn open(process: libc::pid_t, cpu: libc::c_int, frequency_hz: u32) -> io::Result<OwnedFd> {
     let attribute = Attribute {
-        kind: PERF_TYPE_SOFTWARE,
-        size: ATTRIBUTE_BYTES,
         config: PERF_COUNT_SW_CPU_CLOCK,
         sample_frequency: frequency_hz.into(),
-        sample_type: 0,
-        read_format: 0,
         flags: FLAG_FREQUENCY,
-        rest: [0; 8],
+        ..Attribute::default()
+    };
+    open_event(&attribute, process, cpu)
+}
+
+/// Opens a software event.
+pub(super) fn open_event(
+    attribute: &Attribute,
+    process: libc::pid_t,
+    cpu: libc::c_int,
+) -> io::Result<OwnedFd> {
+    let attribute = Attribute {
+        kind: PERF_TYPE_SOFTWARE,
+        size: ATTRIBUTE_BYTES,
+        ..*attribute
     };
     // SAFETY: the attribute is as long as its `size` says and outlives the call.
     let descriptor = unsafe {
@@ -125,7 +140,7 @@ fn not_opened(what: &str, error: &io::Error) -> Error {
     }
 }
 
-fn online_cpus() -> Result<Vec<u32>> {
+pub(super) fn online_cpus() -> Result<Vec<u32>> {
     let text = fs::read_to_string(ONLINE_CPUS).map_err(|error| {
         Error::new(
             ErrorKind::Failed,

@@ -23,6 +23,20 @@ c_struct! {
 
 const _: () = assert!(size_of::<Sample>() == 64);
 
+c_struct! {
+    /// What a walk lacked: where it ended. The bytes of the stack from `sp` on follow.
+    Rest as "stack_rest" {
+        sample: [u8; 64],
+        pc: u64,
+        sp: u64,
+        fp: u64,
+        lr: u64,
+        bytes: u32,
+        is_call: u8,
+        reserved: [u8; 3],
+    }
+}
+
 /// `enum sample_kind`: what the thread did.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Kind {
@@ -51,6 +65,7 @@ impl Kind {
 pub(crate) mod flag {
     pub(crate) const NEW_PROCESS: u8 = 1 << 0;
     pub(crate) const RUN_QUEUE: u8 = 1 << 1;
+    pub(crate) const HAS_REST: u8 = 1 << 2;
 }
 
 /// `enum stack_end`: how the user part of a stack ended.
@@ -111,6 +126,48 @@ impl End {
     }
 }
 
+/// `SAMPLE_REST` of `enum sample_kind`.
+const REST: u8 = 3;
+
+/// What comes over the ring of samples.
+#[derive(Clone, Debug)]
+pub enum SampleRecord {
+    Sample(Taken),
+    Rest(TakenRest),
+}
+
+impl SampleRecord {
+    /// Reads a record; `None` when it is shorter than it says.
+    pub fn parse(record: &[u8]) -> Option<Self> {
+        let (head, _) = Sample::split_from(record)?;
+        if head.kind == REST {
+            return TakenRest::parse(&head, record).map(Self::Rest);
+        }
+        Taken::parse(record).map(Self::Sample)
+    }
+}
+
+/// The rest of a stack whose walk ended too early, for the sample of the same thread and time.
+#[derive(Clone, Debug)]
+pub struct TakenRest {
+    pub tid: u32,
+    pub time_ns: u64,
+    pub at: Rest,
+    pub stack: Vec<u8>,
+}
+
+impl TakenRest {
+    fn parse(head: &Sample, record: &[u8]) -> Option<Self> {
+        let (at, stack) = Rest::split_from(record)?;
+        Some(Self {
+            tid: head.tid,
+            time_ns: head.time_ns,
+            at,
+            stack: stack.get(..at.bytes as usize)?.to_vec(),
+        })
+    }
+}
+
 /// A sample with its frames, innermost first.
 #[derive(Clone, Debug)]
 pub struct Taken {
@@ -141,6 +198,15 @@ impl Taken {
     /// The frames of the process's own code.
     pub(crate) fn user(&self) -> &[u64] {
         &self.frames[usize::from(self.head.kernel_frames)..]
+    }
+
+    /// Adds callers that were found later.
+    pub(crate) fn append(&mut self, callers: &[u64], end: End, end_pc: u64) {
+        let callers = &callers[..callers.len().min((u16::MAX - self.head.user_frames).into())];
+        self.frames.extend_from_slice(callers);
+        self.head.user_frames += callers.len() as u16;
+        self.head.end_pc = end_pc;
+        self.end = end;
     }
 
     pub(crate) fn has(&self, flag: u8) -> bool {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use libbpf_rs::{Link, Object, OpenObject};
 
 use super::plan::{SAMPLER, survey_stack};
-use super::record::Sample;
+use super::record::{Rest, Sample};
 use super::settings::StackSettings;
 use super::{CANNOT_LOAD, open, perf};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ struct StackCandidate(StackSettings);
 /// # Errors
 /// Where nothing can be tried at all: no BTF, or an object of another version.
 pub fn try_stack(settings: StackSettings) -> Result<Trial> {
-    layout::check(&settings.object_path, &[Sample::layout()])?;
+    layout::check(&settings.object_path, &[Sample::layout(), Rest::layout()])?;
     let filter = Filter {
         enabled: true,
         ..Filter::default()

@@ -12,4 +12,5 @@ mod vdso;
 
 pub use names::{Frame, FrameKind, Names};
 pub use objects::{ObjectFile, Objects};
+pub(crate) use process::Region;
 pub use process::{Backing, Image, Mapping};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -116,10 +117,23 @@ impl Objects {
     }
 }
 
-/// By the mapping itself, which is right for deleted files and in other mount namespaces; else by name.
+/// By the mapping itself, which is right for deleted files and in other mount namespaces; else by name: that of a
+/// process that has ended is looked for here.
 fn open(pid: u32, region: &Region<'_>, path: &str) -> Option<File> {
     let by_mapping = format!("/proc/{pid}/map_files/{:x}-{:x}", region.start, region.end);
     File::open(by_mapping)
         .or_else(|_| File::open(format!("/proc/{pid}/root{path}")))
         .ok()
+        .or_else(|| own_file(path, region.inode))
+}
+
+/// The file of that name here, if it is the same one. Devices are told differently for some file systems.
+fn own_file(path: &str, inode: u64) -> Option<File> {
+    // a named pipe would wait for somebody who writes to it
+    let is_it = |metadata: std::fs::Metadata| metadata.is_file() && metadata.ino() == inode;
+    std::fs::metadata(path)
+        .ok()
+        .filter(|metadata| is_it(metadata.clone()))?;
+    let file = File::open(path).ok()?;
+    file.metadata().is_ok_and(is_it).then_some(file)
 }

@@ -44,10 +44,20 @@ impl Image {
     pub fn read(pid: u32, objects: &mut Objects) -> Option<Self> {
         let text = fs::read(format!("/proc/{pid}/maps")).ok()?;
         let text = String::from_utf8_lossy(&text);
-        let mappings: Vec<_> = text
+        let regions = text
             .lines()
             .filter_map(Region::parse)
-            .filter(|region| region.is_executable)
+            .filter(|region| region.is_executable);
+        Self::of(pid, regions, objects)
+    }
+
+    /// Of executable regions, sorted by address; `None` where there are none.
+    pub(crate) fn of<'a>(
+        pid: u32,
+        regions: impl Iterator<Item = Region<'a>>,
+        objects: &mut Objects,
+    ) -> Option<Self> {
+        let mappings: Vec<_> = regions
             .take(MAX_MAPPINGS)
             .map(|region| region.mapping(pid, objects))
             .collect();
@@ -67,6 +77,15 @@ impl Image {
         })
     }
 
+    /// The same for a child that runs the same program.
+    pub(crate) fn for_child(&self, pid: u32) -> Self {
+        Self {
+            pid,
+            mappings: self.mappings.clone(),
+            perf_map: Mutex::new(PerfMap::new(open_perf_map(self.pid))),
+        }
+    }
+
     /// The mapping that holds an address.
     pub fn find(&self, address: u64) -> Option<&Mapping> {
         let after = self
@@ -80,14 +99,15 @@ impl Image {
 
 /// A line of /proc/PID/maps.
 #[derive(Debug, PartialEq)]
-pub(super) struct Region<'a> {
-    pub(super) start: u64,
-    pub(super) end: u64,
-    is_executable: bool,
-    offset: u64,
-    pub(super) device: &'a str,
-    pub(super) inode: u64,
-    pub(super) path: &'a str,
+pub(crate) struct Region<'a> {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) is_executable: bool,
+    pub(crate) offset: u64,
+    /// Major and minor number, hexadecimal, two digits at least.
+    pub(crate) device: &'a str,
+    pub(crate) inode: u64,
+    pub(crate) path: &'a str,
 }
 
 impl<'a> Region<'a> {

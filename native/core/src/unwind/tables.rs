@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, Object};
 
-use super::compile::{Row, compile};
+use super::compile::{Row, compile, find};
 use super::elf::{self, Layout};
 use super::rules::{Rule, Step};
+use super::walk::Found;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::map_handle;
 use crate::symbolize::{Backing, Image, ObjectFile};
@@ -28,8 +29,10 @@ const STATE_TABLE: u32 = 1;
 const STATE_FRAME_POINTERS: u32 = 2;
 /// The object of code that no file is behind: it is followed by frame pointers.
 const NO_FILE: u32 = 0;
-/// The rows' budget.
+/// The rows' budget in the kernel.
 const BUDGET_BYTES: usize = 64 << 20;
+/// Of those that are kept here as well.
+const KEPT_BYTES: usize = 24 << 20;
 
 /// What is sent to the worker.
 struct Job {
@@ -51,7 +54,43 @@ pub(crate) struct Tables {
     next_number: u32,
     jobs: Sender<Job>,
     open_jobs: Arc<OpenJobs>,
+    compiled: Arc<Compiled>,
     use_tables: bool,
+}
+
+/// What the worker has compiled, for walks that go on outside of the kernel.
+#[derive(Default)]
+struct Compiled {
+    /// By the object's number; without rows: it has no table.
+    objects: Mutex<HashMap<u32, Option<Arc<[Row]>>>>,
+}
+
+impl Compiled {
+    fn find(&self, number: u32, pc: u64) -> Found {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        match objects.get(&number) {
+            None => Found::NoTable,
+            Some(None) => Found::FramePointers,
+            Some(Some(rows)) => {
+                Found::Step(u32::try_from(pc).map_or(Step::None, |pc| find(rows, pc)))
+            }
+        }
+    }
+
+    /// Keeps an object's rows; others go where there is no room.
+    fn keep(&self, number: u32, rows: Option<Arc<[Row]>>) {
+        let size = |rows: &Option<Arc<[Row]>>| rows.as_deref().map_or(0, size_of_val);
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = size(&rows) + objects.values().map(size).sum::<usize>();
+        objects.retain(|_, held| {
+            let goes = bytes > KEPT_BYTES && held.is_some();
+            bytes -= if goes { size(held) } else { 0 };
+            !goes
+        });
+        if bytes <= KEPT_BYTES {
+            objects.insert(number, rows);
+        }
+    }
 }
 
 /// Jobs that are not done yet.
@@ -82,6 +121,7 @@ impl Tables {
     pub(crate) fn start(object: &Object, use_tables: bool) -> Result<Self> {
         let (jobs, waiting) = channel();
         let open_jobs = Arc::new(OpenJobs::default());
+        let compiled = Arc::new(Compiled::default());
         let worker = Worker {
             tables: map_handle(object, "unwind_tables")?,
             objects: map_handle(object, "unwind_objects")?,
@@ -89,6 +129,7 @@ impl Tables {
             numbers: HashMap::new(),
             held: Vec::new(),
             open_jobs: Arc::clone(&open_jobs),
+            compiled: Arc::clone(&compiled),
         };
         worker.set_state(NO_FILE, STATE_FRAME_POINTERS, 0)?;
         std::thread::Builder::new()
@@ -101,6 +142,7 @@ impl Tables {
             next_number: NO_FILE + 1,
             jobs,
             open_jobs,
+            compiled,
             use_tables,
         })
     }
@@ -120,8 +162,9 @@ impl Tables {
             .iter()
             .map(|mapping| {
                 let (number, bias) = match &mapping.backing {
-                    Backing::File(object) => self.place(object, mapping.start, mapping.offset),
-                    Backing::Vdso(object) => self.place(object, mapping.start, mapping.offset),
+                    Backing::File(object) | Backing::Vdso(object) => {
+                        self.place(object, mapping.start, mapping.offset)
+                    }
                     Backing::Anonymous => (NO_FILE, 0),
                 };
                 (mapping.start, mapping.end, bias, number)
@@ -129,6 +172,33 @@ impl Tables {
             .collect();
         // the kernel says why where it has no room; there is nobody to tell
         let _ = self.put(image.pid, &mappings);
+    }
+
+    /// Compiles the tables of a process that has ended: there is still something to walk.
+    pub(crate) fn introduce_all(&mut self, image: &Image) {
+        for mapping in &image.mappings {
+            if let Backing::File(object) | Backing::Vdso(object) = &mapping.backing {
+                self.place(object, mapping.start, mapping.offset);
+            }
+        }
+    }
+
+    /// What is known of the code at an address of a process that was given.
+    pub(crate) fn find(&self, image: &Image, pc: u64) -> Found {
+        let Some(mapping) = image.find(pc) else {
+            return Found::NoMapping;
+        };
+        let object = match &mapping.backing {
+            Backing::File(object) | Backing::Vdso(object) => object,
+            Backing::Anonymous => return Found::FramePointers,
+        };
+        let place = self.objects.get(&object.id).and_then(|known| {
+            let bias = known.layout.as_ref()?.bias(mapping.start, mapping.offset)?;
+            Some((known.number, bias))
+        });
+        place.map_or(Found::FramePointers, |(number, bias)| {
+            self.compiled.find(number, pc.wrapping_sub(bias))
+        })
     }
 
     /// Forgets a process that has ended.
@@ -198,6 +268,7 @@ struct Worker {
     /// Objects with tables in the kernel: number and bytes, the oldest first.
     held: Vec<(u32, usize)>,
     open_jobs: Arc<OpenJobs>,
+    compiled: Arc<Compiled>,
 }
 
 impl Worker {
@@ -206,6 +277,7 @@ impl Worker {
             let is_done = self.compile(&job).is_ok_and(|has_rows| has_rows);
             if !is_done {
                 let _ = self.set_state(job.number, STATE_FRAME_POINTERS, 0);
+                self.compiled.keep(job.number, None);
             }
             self.open_jobs.add(-1);
         }
@@ -238,6 +310,7 @@ impl Worker {
         self.held.push((job.number, chunks * CHUNK_BYTES));
         // last: nobody looks at rows before
         self.set_state(job.number, STATE_TABLE, entries)?;
+        self.compiled.keep(job.number, Some(rows.into()));
         Ok(true)
     }
 
