@@ -104,7 +104,8 @@ class StackSession(Session):
         kernel_stacks, user_stacks, mixed_stacks, by_tables, off_cpu (bools), max_depth (frames),
         stacks_held, interval_ns, keep_ns (on demand: how long samples are held; None: told each interval),
         ring_bytes, call_ring_bytes (powers of two), samples, call_events (bools), functions (as
-        `--trace-function` names them).
+        `--trace-function` names them), scope_pids (whose files functions are looked up in; empty: the
+        own ones), program (of a command that does not run yet, or None).
         """
 
     def capture(self, number: int, cuts_ns: list[int]) -> None:

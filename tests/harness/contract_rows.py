@@ -156,7 +156,7 @@ FLAGS: dict[str, list[Row]] = {
         Row(("--tracer", "stack", "--list", "u:libc:mall?c"), out=r"\Au:/\S*libc\S*:malloc"),
         Row(
             ("--tracer", "stack", "--list", "t:sched:sched_switch"),
-            out=r"\At:sched:sched_switch \(prev_comm: text, prev_pid: int32, ",
+            out=r"\At:sched:sched_switch \(prev_comm: string, prev_pid: i32, ",
         ),
         Row(
             ("--tracer", "stack", "--list", "u:libc:maloc"),

@@ -8,7 +8,7 @@ use universal_tracer_core::functions::{self, Argument, Function, Scope};
 use crate::errors::to_python;
 
 /// (name, type, whether it can be read).
-type ArgumentRow = (Option<String>, String, bool);
+type ArgumentRow = (Option<String>, &'static str, bool);
 /// (place, spec, function, symbol, module, aliases, arguments, result, note).
 type FunctionRow = (
     &'static str,
@@ -18,7 +18,7 @@ type FunctionRow = (
     String,
     Vec<String>,
     Vec<ArgumentRow>,
-    Option<String>,
+    Option<&'static str>,
     Option<String>,
 );
 
@@ -38,7 +38,7 @@ pub(crate) fn list_functions(
 
 fn row(function: Function) -> FunctionRow {
     let argument = |argument: &Argument| {
-        let kind = argument.kind.to_string();
+        let kind = argument.kind.name();
         (argument.name.clone(), kind, argument.is_readable())
     };
     let spec = function.spec();
@@ -50,7 +50,7 @@ fn row(function: Function) -> FunctionRow {
         function.module,
         function.aliases,
         function.arguments.iter().map(argument).collect(),
-        function.result.map(|result| result.to_string()),
+        function.result.map(|result| result.name()),
         function.note,
     )
 }

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use universal_tracer_core::decode::limits::Budgets;
 use universal_tracer_core::decode::{DecodeSettings, PrivacySettings};
+use universal_tracer_core::functions::Scope;
 use universal_tracer_core::local_addresses::LocalAddress;
 use universal_tracer_core::settings::{CgroupId, Filter, HttpSettings};
 use universal_tracer_core::stack::StackSettings;
@@ -60,6 +61,10 @@ pub(crate) fn stack_settings(dict: &Bound<'_, PyDict>) -> PyResult<StackSettings
         samples: get(dict, "samples")?,
         frequency_hz: get(dict, "frequency_hz")?,
         functions: get(dict, "functions")?,
+        scope: Scope {
+            pids: get(dict, "scope_pids")?,
+            program: get(dict, "program")?,
+        },
         call_events: get(dict, "call_events")?,
         kernel_stacks: get(dict, "kernel_stacks")?,
         user_stacks: get(dict, "user_stacks")?,

@@ -135,6 +135,14 @@ def require_startable(arguments: Sequence[str]) -> None:
         raise _cannot_start(arguments[0], error.errno or errno.EIO) from error
 
 
+def program_of(arguments: Sequence[str]) -> str | None:
+    """The absolute path of what a command would run; None where it cannot be started."""
+    with suppress(OSError):
+        found = find_executable(arguments[0], original_environment())
+        return os.path.abspath(found)  # noqa: PTH100  links are kept: a program may look at its name
+    return None
+
+
 def _cannot_start(name: str, number: int) -> TargetError:
     where = name if "/" in name else f'"$(command -v {name})"'
     hints = {

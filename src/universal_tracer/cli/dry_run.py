@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.arrivals import named_pids
-from universal_tracer.cli.command import require_startable
+from universal_tracer.cli.command import program_of, require_startable
 from universal_tracer.cli.metrics import open_meters
 from universal_tracer.cli.on_demand.plan import plan_on_demand
 from universal_tracer.cli.outputs import require_stdout, require_writable, standard_output
@@ -61,6 +61,7 @@ def print_plan(
         require_startable(command)
         # Planned as for a child that is there.
         targets.command_pid = os.getpid()
+        targets.command_program = program_of(command)
     talk = Talk(settings.config.run.verbosity)
     on_demand = plan_on_demand(settings, tracers)
     helpers = on_demand.helpers if on_demand is not None else ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from universal_tracer.cli.command import program_of
 from universal_tracer.cli.targets import find_targets
 from universal_tracer.sources.functions import list_functions
 from universal_tracer.system.terminal import visible
@@ -24,8 +24,8 @@ _OBJECTS: Final = ("json", "ndjson")
 def print_list(settings: Settings, command: Sequence[str]) -> None:
     """Print what `run.list` means for the targets and the command. Raises TracerError where it is nothing."""
     targets = find_targets(settings, with_command=bool(command))
-    program = shutil.which(command[0]) if command else None
-    found = list_functions(settings.config.run.list, targets.present_pids(), program)
+    program = program_of(command) if command else None
+    found = list_functions(settings.config.run.list, targets.running_pids(), program)
     if settings.config.output.format in _OBJECTS:
         lines = [json.dumps(asdict(one), ensure_ascii=False, separators=(",", ":")) for one in found]
     elif settings.config.output.format == "none":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.arrivals import Arrivals, add_present
-from universal_tracer.cli.command import TracedCommand
+from universal_tracer.cli.command import TracedCommand, program_of
 from universal_tracer.cli.endings import after, closed_stdout, ended_command, gone_pids, signalled
 from universal_tracer.cli.memory_watch import MemoryWatch
 from universal_tracer.cli.metrics import Meters, begin_intervals, open_meters
@@ -162,6 +162,7 @@ class _Run:
         mask = self._signals.mask_before
         self._command = TracedCommand(arguments, stdout_to_stderr=events_on_stdout, signal_mask=mask)
         self._targets.command_pid = self._command.pid
+        self._targets.command_program = program_of(arguments)
         self._stack.callback(self._command.abandon)
         self._signals.before_immediate_end.append(self._command.kill)
 

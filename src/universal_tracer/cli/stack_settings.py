@@ -38,6 +38,8 @@ def stack_settings(config: Config, targets: Targets) -> dict[str, object]:
         "samples": stack.mode != "tracing",
         "frequency_hz": stack.sampling_frequency,
         "functions": list(stack.trace_functions),
+        "scope_pids": sorted({*targets.running_pids(), *_pids_of(own_names)}),
+        "program": targets.command_program,
         "call_events": not config.output.metrics_only,
         "kernel_stacks": stack.enable_kernel_stacks,
         "user_stacks": stack.enable_user_stacks,

@@ -52,6 +52,7 @@ class Targets:
     absent_interfaces: list[str] = field(default_factory=list)
     waits_for_interfaces: bool = False
     command_pid: int | None = None
+    command_program: str | None = None
 
     @property
     def is_whole_machine(self) -> bool:
@@ -81,6 +82,10 @@ class Targets:
         for group in self.groups():
             pids.update(group.pids())
         return sorted(pids)
+
+    def running_pids(self) -> list[int]:
+        """The present processes without the tracer itself and the command, which runs nothing yet."""
+        return [pid for pid in self.present_pids() if pid not in (os.getpid(), self.command_pid)]
 
     def first_groups(self) -> list[tuple[int, int]]:
         """(Hierarchy, id) of the control groups that are there at the moment."""

@@ -95,7 +95,7 @@ impl Named<'_> {
     fn row(&self) -> ArgumentRow<'_> {
         ArgumentRow {
             name: &self.name,
-            kind: values::type_name(self.kind),
+            kind: self.kind.name(),
             value: self.value,
         }
     }

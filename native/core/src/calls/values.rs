@@ -30,35 +30,6 @@ pub(crate) fn integer(kind: ValueType, raw: u64) -> Option<i64> {
     })
 }
 
-/// The name of a type, as events tell it.
-pub(crate) fn type_name(kind: ValueType) -> &'static str {
-    match kind {
-        ValueType::Integer {
-            bytes: 1,
-            signed: true,
-        } => "i8",
-        ValueType::Integer {
-            bytes: 2,
-            signed: true,
-        } => "i16",
-        ValueType::Integer {
-            bytes: 4,
-            signed: true,
-        } => "i32",
-        ValueType::Integer { signed: true, .. } => "i64",
-        ValueType::Integer { bytes: 1, .. } => "u8",
-        ValueType::Integer { bytes: 2, .. } => "u16",
-        ValueType::Integer { bytes: 4, .. } => "u32",
-        ValueType::Integer { .. } => "u64",
-        ValueType::Pointer => "pointer",
-        ValueType::Text | ValueType::Counted { .. } | ValueType::Characters { .. } => "string",
-        ValueType::Boolean => "bool",
-        ValueType::Float { bytes: 4 } => "f32",
-        ValueType::Float { .. } => "f64",
-        ValueType::Other => "other",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{integer, text};

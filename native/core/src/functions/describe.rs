@@ -1,7 +1,5 @@
 //! Functions in words: how they are named again, and the types of their values.
 
-use std::fmt::{self, Display, Formatter};
-
 use super::{Argument, Function, Location, Place, ValueType};
 
 impl Place {
@@ -44,20 +42,33 @@ impl Argument {
     }
 }
 
-impl Display for ValueType {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+impl ValueType {
+    /// Its name, as events and lists tell it.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Integer { bytes, signed } => {
-                let sign = if *signed { "" } else { "u" };
-                write!(formatter, "{sign}int{}", 8 * u32::from(*bytes))
-            }
-            Self::Boolean => formatter.write_str("bool"),
-            Self::Pointer => formatter.write_str("pointer"),
-            Self::Text | Self::Counted { .. } | Self::Characters { .. } => {
-                formatter.write_str("text")
-            }
-            Self::Float { bytes } => write!(formatter, "float{}", 8 * u32::from(*bytes)),
-            Self::Other => formatter.write_str("struct"),
+            Self::Integer {
+                bytes: 1,
+                signed: true,
+            } => "i8",
+            Self::Integer {
+                bytes: 2,
+                signed: true,
+            } => "i16",
+            Self::Integer {
+                bytes: 4,
+                signed: true,
+            } => "i32",
+            Self::Integer { signed: true, .. } => "i64",
+            Self::Integer { bytes: 1, .. } => "u8",
+            Self::Integer { bytes: 2, .. } => "u16",
+            Self::Integer { bytes: 4, .. } => "u32",
+            Self::Integer { .. } => "u64",
+            Self::Pointer => "pointer",
+            Self::Text | Self::Counted { .. } | Self::Characters { .. } => "string",
+            Self::Boolean => "bool",
+            Self::Float { bytes: 4 } => "f32",
+            Self::Float { .. } => "f64",
+            Self::Other => "other",
         }
     }
 }
@@ -68,11 +79,11 @@ mod tests {
 
     #[test]
     fn types_in_words() {
-        let words = |value: ValueType| value.to_string();
+        let words = ValueType::name;
         let integer = |bytes, signed| ValueType::Integer { bytes, signed };
-        assert_eq!(words(integer(4, true)), "int32");
-        assert_eq!(words(integer(1, false)), "uint8");
-        assert_eq!(words(ValueType::Float { bytes: 8 }), "float64");
-        assert_eq!(words(ValueType::Characters { bytes: 16 }), "text");
+        assert_eq!(words(integer(4, true)), "i32");
+        assert_eq!(words(integer(1, false)), "u8");
+        assert_eq!(words(ValueType::Float { bytes: 8 }), "f64");
+        assert_eq!(words(ValueType::Characters { bytes: 16 }), "string");
     }
 }

@@ -82,10 +82,12 @@ impl Scope {
                 .for_each(|file| found.add(file));
             found.add(file);
         }
-        if found.files.is_empty() {
-            return vec![ScopeFile::own(Path::new(name))];
+        match self.pids.first() {
+            _ if !found.files.is_empty() => found.files,
+            // it is not there, which opening it will tell
+            Some(&pid) => vec![of_process(pid, name)],
+            None => vec![ScopeFile::own(Path::new(name))],
         }
-        found.files
     }
 
     /// The programs and libraries that the processes run.

@@ -31,7 +31,7 @@ use crate::calls::tables;
 use crate::clock;
 use crate::columns::{CallsRow, calls_table};
 use crate::error::{Error, ErrorKind, Result};
-use crate::functions::{Function, Scope, resolve};
+use crate::functions::{Function, resolve};
 use crate::layout;
 use crate::losses::{LOSS_PLACES, read_counters};
 use crate::object::{self, CgroupId, map_handle};
@@ -96,11 +96,7 @@ impl StackSession {
             Texts::layout(),
         ];
         layout::check(&settings.object_path, &layouts)?;
-        let scope = Scope {
-            pids: settings.filter.pids.clone(),
-            ..Scope::default()
-        };
-        let functions: Arc<[Function]> = resolve(&settings.functions, &scope)?.into();
+        let functions: Arc<[Function]> = resolve(&settings.functions, &settings.scope)?.into();
         Ok(Self {
             settings,
             plan,

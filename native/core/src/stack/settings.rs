@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::functions::Scope;
 use crate::object::Filter;
 
 /// `MAX_USER_FRAMES` of `bpf/include/stack_records.h`.
@@ -19,6 +20,8 @@ pub struct StackSettings {
     pub frequency_hz: u32,
     /// Functions to trace, as `--trace-function` names them.
     pub functions: Vec<String>,
+    /// For whose files they are looked up.
+    pub scope: Scope,
     /// Tell each call of them; else they are counted only.
     pub call_events: bool,
     pub kernel_stacks: bool,
