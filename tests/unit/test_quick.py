@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import get_completion_class
-from harness.capability import missing
+from harness.capability import missing, need_command
 from unit.test_cli_help import HEAVY, TELLING
 
 from universal_tracer.cli import quick
@@ -172,6 +172,29 @@ def test_bash_completes() -> None:
         check=False,
     )
     assert done.stdout == "ndjson\n", done.stderr
+
+
+SHELLS = {
+    "fish": 'printf %s "$SCRIPT" | source; complete -C "universal-tracer --output-format nd"',
+    # what the script's function would offer, without a terminal to offer it on
+    "zsh": """
+        compdef() { :; }; compadd() { print -l -- "${(P@)argv[-1]}"; }; _describe() { compadd "${argv[3]}"; }
+        eval "$SCRIPT"; words=(universal-tracer --output-format nd); CURRENT=3; _universal_tracer_completion
+    """,
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_other_shells_complete(tmp_path: Path, shell: str) -> None:
+    program = tmp_path / "universal-tracer"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m universal_tracer "$@"\n')
+    program.chmod(0o755)
+    script = run(_UNIVERSAL_TRACER_COMPLETE=f"{shell}_source").stdout
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    words = [need_command(shell), *(["-f"] if shell == "zsh" else ["--no-config"]), "-c", SHELLS[shell]]
+    environment = {**os.environ, "PATH": path, "SCRIPT": script, "HOME": str(tmp_path)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert "ndjson" in done.stdout.split(), (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("checker", ["man", "mandoc"])
