@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::kernel_types::KernelTypes;
 use crate::plan::{PlannedHook, RARE, http_hook};
 
-const FORCED: &str = "UNIVERSAL_TRACER_ADAPTERS";
+/// The variable by which tests and comparisons choose adapters.
+pub(crate) const FORCED: &str = "UNIVERSAL_TRACER_ADAPTERS";
 const ANY_CALL_COST: &str =
     "about 1 µs per socket operation of a target, 0.1 µs per system call of anybody";
 

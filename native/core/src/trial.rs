@@ -55,12 +55,14 @@ pub struct Table {
 
 /// What a tracer lends to its trial.
 pub(crate) trait Candidate {
+    /// What keeps a program attached.
+    type Held;
     /// What cannot be loaded, for messages.
     const CANNOT_LOAD: &'static str;
     /// The object as a run would load it, set to watch this process alone.
     fn open(&self) -> Result<OpenObject>;
     /// Attaches where it harms nobody.
-    fn attach(&self, object: &Object, hook: &PlannedHook) -> Result<Link>;
+    fn attach(&self, object: &Object, hook: &PlannedHook) -> Result<Self::Held>;
     /// Makes the attached programs run once; an error where they did not.
     fn exercise(&self, object: &Object) -> Result<()>;
 }
@@ -119,6 +121,7 @@ struct HttpCandidate {
 }
 
 impl Candidate for HttpCandidate {
+    type Held = Link;
     const CANNOT_LOAD: &'static str = session::CANNOT_LOAD;
 
     fn open(&self) -> Result<OpenObject> {

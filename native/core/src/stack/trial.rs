@@ -37,6 +37,7 @@ pub fn try_stack(settings: StackSettings) -> Result<Trial> {
 }
 
 impl Candidate for StackCandidate {
+    type Held = Link;
     const CANNOT_LOAD: &'static str = CANNOT_LOAD;
 
     fn open(&self) -> Result<OpenObject> {

@@ -1,46 +1,79 @@
-//! Attaching programs to an interface by links, which the kernel takes away with the tracer, however it ends.
+//! Attaching programs to an interface by links, which the kernel takes away with the tracer, however it ends; and
+//! where it has no such links, by filters, which a guard takes away.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libbpf_rs::libbpf_sys;
 
+use super::clsact;
 use super::interface::InterfaceTarget;
 use super::namespace::within;
 use super::settings::Mode;
 use crate::error::{Error, ErrorKind, Result};
+use crate::socket_adapter::FORCED;
 
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// Attaches an XDP program in the wanted mode and no other.
-pub(crate) fn xdp(program: &impl AsRawFd, target: &InterfaceTarget, mode: Mode) -> Result<OwnedFd> {
+pub(crate) fn xdp(program: &impl AsRawFd, target: &InterfaceTarget, mode: Mode) -> Result<Hold> {
     let flags = match mode {
         Mode::Native => XDP_FLAGS_DRV_MODE,
         Mode::Generic => XDP_FLAGS_SKB_MODE,
     };
     let create = |descriptor| link(descriptor, target.index, libbpf_sys::BPF_XDP, flags);
-    attach(program, target, create).map_err(|error| xdp_error(target, mode, &error))
+    attach(program, target, create)
+        .map(Hold::Link)
+        .map_err(|error| xdp_error(target, mode, &error))
 }
 
-/// Attaches a TC program for a direction by TCX, beside whatever is there.
-pub(crate) fn tcx(
+/// What holds a program at its place; dropping it detaches.
+#[derive(Debug)]
+pub(crate) enum Hold {
+    Link(#[expect(dead_code, reason = "held, not used")] OwnedFd),
+    Filter(#[expect(dead_code, reason = "held, not used")] clsact::Filter),
+}
+
+/// Attaches a TC program for a direction, beside whatever is there: by TCX, or where the kernel has none by clsact.
+///
+/// # Errors
+/// Where the kernel refuses both.
+pub(crate) fn tc(program: &impl AsRawFd, target: &InterfaceTarget, ingress: bool) -> Result<Hold> {
+    if !is_clsact_forced() {
+        match tcx(program, target, ingress) {
+            Ok(link) => return Ok(Hold::Link(link)),
+            // a kernel that does not know this kind of link
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            Err(error) => {
+                return Err(refused(
+                    format!("cannot attach TC to {}", target.name),
+                    &error,
+                    "bpftool net shows what is attached",
+                ));
+            }
+        }
+    }
+    clsact::attach(program, target, ingress).map(Hold::Filter)
+}
+
+/// For tests and comparisons.
+fn is_clsact_forced() -> bool {
+    let forced = std::env::var(FORCED).unwrap_or_default();
+    forced.split(',').any(|word| word == "egress=clsact")
+}
+
+fn tcx(
     program: &impl AsRawFd,
     target: &InterfaceTarget,
     ingress: bool,
-) -> Result<OwnedFd> {
+) -> std::io::Result<OwnedFd> {
     let kind = if ingress {
         libbpf_sys::BPF_TCX_INGRESS
     } else {
         libbpf_sys::BPF_TCX_EGRESS
     };
     let create = |descriptor| link(descriptor, target.index, kind, 0);
-    attach(program, target, create).map_err(|error| {
-        refused(
-            format!("cannot attach TC to {}", target.name),
-            &error,
-            "bpftool net shows what is attached",
-        )
-    })
+    attach(program, target, create)
 }
 
 fn attach(

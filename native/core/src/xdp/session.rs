@@ -1,7 +1,7 @@
 //! A session of the packet tracer: find interfaces, load, attach, collect, detach, in one owner.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use libbpf_rs::Object;
 
 mod follow;
 
-use super::attach;
+use super::attach::{self, Hold};
 use super::choose::{self, Ingress};
 use super::clock::TickClock;
 use super::collect::{self, Collected, Collector, Shared};
@@ -64,7 +64,7 @@ struct Attached {
     number: u16,
     target: InterfaceTarget,
     /// Before `_object`: links go first.
-    _links: Vec<OwnedFd>,
+    _links: Vec<Hold>,
     _object: Object,
 }
 
@@ -402,11 +402,11 @@ impl Running {
         let program = load::program(&object, by_ingress)?;
         let mut links = vec![match ingress {
             Ingress::Xdp(mode) => attach::xdp(&program.as_fd(), target, mode)?,
-            Ingress::Tc => attach::tcx(&program.as_fd(), target, true)?,
+            Ingress::Tc => attach::tc(&program.as_fd(), target, true)?,
         }];
         if egress {
             let program = load::program(&object, load::EGRESS_TC)?;
-            links.push(attach::tcx(&program.as_fd(), target, false)?);
+            links.push(attach::tc(&program.as_fd(), target, false)?);
         }
         Ok(Attached {
             number,

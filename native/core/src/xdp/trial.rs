@@ -2,10 +2,13 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use libbpf_rs::{Link, MapCore, MapFlags, Object, OpenObject, ProgramInput, libbpf_sys};
 
 use super::clock::TickClock;
+use super::clsact;
+use super::interface::InterfaceTarget;
 use super::load::{EGRESS_TC, INGRESS_TC, INGRESS_XDP};
 use super::records::{self, KernelSettings};
 use super::settings::XdpSettings;
@@ -19,11 +22,11 @@ const HOOKS: [PlannedHook; 3] = [
     hook("ingress", "xdp", INGRESS_XDP, "what an interface receives"),
     hook(
         "ingress beside others",
-        "tcx",
+        "tc",
         INGRESS_TC,
         "what an interface receives, where another XDP program is",
     ),
-    hook("egress", "tcx", EGRESS_TC, "what an interface sends"),
+    hook("egress", "tc", EGRESS_TC, "what an interface sends"),
 ];
 const LOOPBACK: i32 = 1;
 /// A frame of no known type.
@@ -61,7 +64,14 @@ pub fn try_xdp(settings: XdpSettings) -> Result<Trial> {
 
 struct XdpCandidate(XdpSettings);
 
+/// What keeps a program attached.
+enum Held {
+    Link(#[expect(dead_code, reason = "held, not used")] Link),
+    Filter(#[expect(dead_code, reason = "held, not used")] clsact::Filter),
+}
+
 impl Candidate for XdpCandidate {
+    type Held = Held;
     const CANNOT_LOAD: &'static str = super::load::WHAT;
 
     fn open(&self) -> Result<OpenObject> {
@@ -81,9 +91,9 @@ impl Candidate for XdpCandidate {
         Ok(open)
     }
 
-    fn attach(&self, object: &Object, hook: &PlannedHook) -> Result<Link> {
+    fn attach(&self, object: &Object, hook: &PlannedHook) -> Result<Held> {
         if HOOKS.iter().all(|packets| packets.program != hook.program) {
-            return object::attach(object, hook);
+            return object::attach(object, hook).map(Held::Link);
         }
         let _elsewhere = OwnNamespace::enter()?;
         let failed = |error: &libbpf_rs::Error| {
@@ -105,14 +115,20 @@ impl Candidate for XdpCandidate {
                 )
             })?;
         if hook.program == INGRESS_XDP {
-            return program.attach_xdp(LOOPBACK).map_err(|error| failed(&error));
+            return program
+                .attach_xdp(LOOPBACK)
+                .map(Held::Link)
+                .map_err(|error| failed(&error));
         }
-        let kind = if hook.program == INGRESS_TC {
-            libbpf_sys::BPF_TCX_INGRESS
-        } else {
-            libbpf_sys::BPF_TCX_EGRESS
-        };
-        tcx(&program, kind).map_err(|error| failed(&error))
+        let ingress = hook.program == INGRESS_TC;
+        match tcx(&program, ingress) {
+            Err(error) if error.kind() == libbpf_rs::ErrorKind::InvalidInput => {
+                let here = Some(Arc::new(own_namespace()?));
+                let target = InterfaceTarget::find("lo", &here)?;
+                clsact::attach(&program.as_fd(), &target, ingress).map(Held::Filter)
+            }
+            result => result.map(Held::Link).map_err(|error| failed(&error)),
+        }
     }
 
     fn exercise(&self, object: &Object) -> Result<()> {
@@ -143,7 +159,13 @@ impl Candidate for XdpCandidate {
     }
 }
 
-fn tcx(program: &libbpf_rs::ProgramMut<'_>, kind: u32) -> libbpf_rs::Result<Link> {
+/// Where the kernel does not know this kind of link, the error is that of an invalid argument.
+fn tcx(program: &libbpf_rs::ProgramMut<'_>, ingress: bool) -> libbpf_rs::Result<Link> {
+    let kind = if ingress {
+        libbpf_sys::BPF_TCX_INGRESS
+    } else {
+        libbpf_sys::BPF_TCX_EGRESS
+    };
     let options = libbpf_sys::bpf_tcx_opts {
         sz: size_of::<libbpf_sys::bpf_tcx_opts>() as libbpf_sys::size_t,
         ..Default::default()
@@ -159,6 +181,20 @@ fn tcx(program: &libbpf_rs::ProgramMut<'_>, kind: u32) -> libbpf_rs::Result<Link
             None => Err(libbpf_rs::Error::from(std::io::Error::last_os_error())),
         }
     }
+}
+
+/// The network namespace of this thread.
+fn own_namespace() -> Result<OwnedFd> {
+    std::fs::File::open("/proc/thread-self/ns/net")
+        .map(OwnedFd::from)
+        .map_err(|error| {
+            Error::new(
+                ErrorKind::Failed,
+                "cannot find this thread's network namespace",
+                error,
+                "mount -t proc proc /proc",
+            )
+        })
 }
 
 /// This thread in a network namespace of its own, until the value is dropped.
@@ -180,14 +216,12 @@ impl OwnNamespace {
                 "run as root, or with CAP_SYS_ADMIN",
             )
         };
-        let before = std::fs::File::open("/proc/thread-self/ns/net").map_err(failed)?;
+        let before = own_namespace()?;
         // SAFETY: takes a number only; only this thread changes its namespace.
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
             return Err(failed(std::io::Error::last_os_error()));
         }
-        Ok(Self {
-            before: before.into(),
-        })
+        Ok(Self { before })
     }
 }
 
