@@ -256,6 +256,7 @@ def test_processes_that_live_for_a_few_milliseconds_have_whole_stacks(tmp_path: 
     words = ["--tracer", "stack", "--sampling-rate", HZ, "--output-format", "ndjson"]
     run = run_tracer(*words, "--", program, 211, seconds=PATIENCE)
     assert run.returncode == 0, run.stderr
+    assert "\nstacks: " in run.stderr
     events = profiles(run.stdout)
     in_work = [event for event in events if "short_work" in event["stack"]]
     pids = {event["pid"] for event in in_work}

@@ -149,13 +149,16 @@ def test_packets_are_counted_by_protocol() -> None:
 
 
 def test_stacks_are_counted_by_service_and_kind() -> None:
-    frame = pl.DataFrame({"service": ["a", "a", None], "kind": ["cpu", "cpu", "lock"], "count": [2, 3, 4]})
+    columns = {"service": ["a", "a", None], "kind": ["cpu", "cpu", "lock"], "count": [2, 3, 4]}
+    frame = pl.DataFrame({**columns, "end": ["complete", "error", "complete"]})
     meter = Metrics(Series(), {"profile": "stack"})
     meter.measure("profile", frame)
-    assert of(samples(meter.series), "stack_samples_total") == {
-        frozenset({("service", "a"), ("kind", "cpu")}): 5,
-        frozenset({("service", ""), ("kind", "lock")}): 4,
-    }
+    a, unknown = (
+        frozenset({("service", "a"), ("kind", "cpu")}),
+        frozenset({("service", ""), ("kind", "lock")}),
+    )
+    assert of(samples(meter.series), "stack_samples_total") == {a: 5, unknown: 4}
+    assert of(samples(meter.series), "stack_samples_complete_total") == {a: 2, unknown: 4}
 
 
 def test_what_is_not_known_is_absent() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from universal_tracer.config.listen import parse_listen
 from universal_tracer.model.errors import EndpointError
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from universal_tracer.config.listen import Listen
     from universal_tracer.config.tree import Config
     from universal_tracer.model.ports import Meter, PeriodicMeter, Source
+    from universal_tracer.pipeline.stack_shares import StackShares
+
+_SAMPLING: Final = "stack"
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class Meters:
 
     all: list[Meter] = field(default_factory=list)
     periodic: PeriodicMeter | None = None
+    stacks: StackShares | None = None
     description: str = ""
 
 
@@ -40,6 +44,9 @@ def open_meters(config: Config, tracers: Sequence[Tracer], stack: ExitStack) -> 
 
 def begin_intervals(meters: Meters, config: Config, sources: Sequence[Source]) -> None:
     """The first interval begins: everything is attached."""
+    if any(source.tracer == _SAMPLING for source in sources):
+        meters.stacks = import_module("universal_tracer.pipeline.stack_shares").StackShares()
+        meters.all.append(meters.stacks)
     if config.output.metrics_only:
         module = import_module("universal_tracer.pipeline.summaries")
         meters.periodic = module.IntervalSummary(

@@ -152,6 +152,8 @@ class _Run:
         summary.files = [file.path for file in files]
         if self._settings.config.record.directory is not None:
             summary.files.append(Path(self._settings.config.record.directory))
+        if self._meters.stacks is not None:
+            summary.stacks = self._meters.stacks.described()
         summary.command_status = self._command.status if self._command is not None else None
         if self._capturing is not None:
             self._capturing.end(summary)

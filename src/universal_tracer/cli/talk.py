@@ -62,6 +62,8 @@ def summary_lines(summary: RunSummary) -> list[str]:
         + (f" ({counts})" if counts else "")
         + f", lost: {_lost(summary)}; ended by {summary.ended_by}"
     ]
+    if summary.stacks is not None:
+        lines.append(f"stacks: {summary.stacks}")
     if summary.command_status is not None:
         lines.append(f"command: {_command_end(summary.command_status)}")
     lines.extend(f"written: {path}" for path in summary.files)

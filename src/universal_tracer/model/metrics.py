@@ -164,6 +164,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 ("service", "kind"),
                 "Stacks that were taken; `kind` is `cpu`, `off-cpu`, `lock` or `memory`",
             ),
+            Metric(
+                "stack_samples_complete_total",
+                _COUNTER,
+                ("service", "kind"),
+                "Those of them that reached their thread's first function",
+            ),
             FUNCTION_CALLS,
             FUNCTION_SECONDS,
             EVENTS,

@@ -222,6 +222,8 @@ class RunSummary:
     duration_s: float
     events: dict[str, int] = field(default_factory=dict)
     lost: dict[tuple[str, str], int] = field(default_factory=dict)
+    stacks: str | None = None
+    """How complete they were, in words."""
     command_status: int | None = None
     files: list[Path] = field(default_factory=list)
 

@@ -83,7 +83,10 @@ _NETWORK = Measure(
 
 _STACKS = Measure(
     labels={"service": _text("service"), "kind": _text("kind")},
-    counters={"stack_samples_total": pl.col("count").sum()},
+    counters={
+        "stack_samples_total": pl.col("count").sum(),
+        "stack_samples_complete_total": pl.col("count").filter(pl.col("end") == "complete").sum(),
+    },
 )
 
 # By event type, or by the name of a table that a source gives for metrics only (`Batches.totals`).
