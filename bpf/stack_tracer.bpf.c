@@ -115,6 +115,7 @@ static __always_inline void emit_sample(struct stack_scratch *scratch)
 #include "stack_off_cpu.h"
 #include "calls.h"
 #include "user_calls.h"
+#include "kernel_calls.h"
 
 /* Handlers */
 static __always_inline int take_sample(void *ctx, bool by_tables)

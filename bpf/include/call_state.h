@@ -24,7 +24,7 @@ enum value_place {
 	PLACE_INDEXED = 4,  /* in memory, at the register at `base` + (that at `index` << `shift`) + `offset` */
 	PLACE_RELATIVE = 5, /* in memory, at the probed instruction + `constant` */
 	PLACE_CONSTANT = 6,
-	PLACE_FIELD = 7,    /* at `base` of a tracepoint's record, `bytes` long */
+	PLACE_FIELD = 7,    /* of a tracepoint's record: at `base`, `bytes` long */
 };
 
 enum text_kind {

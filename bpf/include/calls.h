@@ -123,6 +123,17 @@ static __always_inline bool read_register(void *ctx, __u16 at, __u64 *value)
 	return !bpf_probe_read_kernel(value, sizeof(*value), ctx + at);
 }
 
+/* Of a tracepoint's record. */
+static __always_inline bool read_field(void *ctx, const struct value_spec *spec, __u64 *value)
+{
+	__u32 bytes = spec->bytes;
+
+	*value = 0;
+	if (spec->place != PLACE_FIELD || bytes > sizeof(*value))
+		return false;
+	return !bpf_probe_read_kernel(value, bytes, ctx + spec->base);
+}
+
 static __always_inline bool read_value(void *ctx, const struct value_spec *spec, __u64 *value)
 {
 	__u64 at = 0, index = 0;
@@ -133,9 +144,6 @@ static __always_inline bool read_value(void *ctx, const struct value_spec *spec,
 	case PLACE_CONSTANT:
 		*value = spec->constant;
 		return true;
-	case PLACE_FIELD:
-		*value = 0;
-		return !bpf_probe_read_kernel(value, spec->bytes <= 8 ? spec->bytes : 8, ctx + spec->base);
 	case PLACE_STACK:
 		at = PT_REGS_SP((struct pt_regs *)ctx);
 		break;
@@ -162,28 +170,33 @@ static __always_inline bool read_text(void *ctx, const struct argument_spec *spe
 {
 	__u64 length = 0;
 
-	switch (spec->kind) {
-	case TEXT_ENDED:
+	if (spec->kind == TEXT_ENDED)
 		return bpf_probe_read_user_str(to, TEXT_BYTES, (void *)value) > 0;
-	case TEXT_COUNTED:
-		if (!read_value(ctx, &spec->length, &length))
-			return false;
-		if (length > TEXT_BYTES - 1)
-			length = TEXT_BYTES - 1;
-		to[length & (TEXT_BYTES - 1)] = 0;
-		return !bpf_probe_read_user(to, length & (TEXT_BYTES - 1), (void *)value);
-	case TEXT_CHARACTERS:
-		length = spec->value.bytes < TEXT_BYTES ? spec->value.bytes : TEXT_BYTES - 1;
-		to[length & (TEXT_BYTES - 1)] = 0;
-		return !bpf_probe_read_kernel(to, length & (TEXT_BYTES - 1), ctx + spec->value.base);
-	case TEXT_DYNAMIC:
-		return bpf_probe_read_kernel_str(to, TEXT_BYTES, ctx + (value & 0xffff)) > 0;
-	}
-	return false;
+	if (spec->kind != TEXT_COUNTED || !read_value(ctx, &spec->length, &length))
+		return false;
+	if (length > TEXT_BYTES - 1)
+		length = TEXT_BYTES - 1;
+	to[length & (TEXT_BYTES - 1)] = 0;
+	return !bpf_probe_read_user(to, length & (TEXT_BYTES - 1), (void *)value);
 }
 
-/* Returns whether the call has texts. */
-static __always_inline bool read_arguments(void *ctx, const struct function_spec *spec, struct stack_scratch *scratch)
+static __always_inline bool read_field_text(void *ctx, const struct argument_spec *spec, __u64 value, char *to)
+{
+	__u32 length = spec->value.bytes;
+
+	if (spec->kind == TEXT_DYNAMIC)
+		return bpf_probe_read_kernel_str(to, TEXT_BYTES, ctx + (value & 0xffff)) > 0;
+	if (spec->kind == TEXT_ENDED) /* the field points to it */
+		return bpf_probe_read_user_str(to, TEXT_BYTES, (void *)value) > 0;
+	if (length > TEXT_BYTES - 1)
+		length = TEXT_BYTES - 1;
+	to[length & (TEXT_BYTES - 1)] = 0;
+	return !bpf_probe_read_kernel(to, length & (TEXT_BYTES - 1), ctx + spec->value.base);
+}
+
+/* Returns whether the call has texts. `is_record`: the context is a tracepoint's record, and no registers. */
+static __always_inline bool read_arguments(void *ctx, const struct function_spec *spec, struct stack_scratch *scratch,
+					   bool is_record)
 {
 	bool has_texts = false;
 	__u32 text;
@@ -194,14 +207,16 @@ static __always_inline bool read_arguments(void *ctx, const struct function_spec
 
 		if (index >= spec->arguments)
 			break;
-		if (argument->kind != TEXT_CHARACTERS && !read_value(ctx, &argument->value, value))
+		if (is_record ? argument->kind != TEXT_CHARACTERS && !read_field(ctx, &argument->value, value) :
+				!read_value(ctx, &argument->value, value))
 			continue;
 		scratch->call.known |= 1 << index;
 		if (argument->kind == TEXT_NONE)
 			continue;
 		text = argument->text & (MAX_TEXTS - 1);
 		has_texts = true;
-		if (read_text(ctx, argument, *value, scratch->texts.text[text]))
+		if (is_record ? read_field_text(ctx, argument, *value, scratch->texts.text[text]) :
+				read_text(ctx, argument, *value, scratch->texts.text[text]))
 			scratch->call.known |= 1 << (MAX_ARGUMENTS + text);
 	}
 	return has_texts;
@@ -262,7 +277,7 @@ static __always_inline void tell_entry(void *ctx, const struct function_spec *sp
 		return;
 	begin_call(scratch, function, CALL_ENTRY, context);
 	take_call_stack(ctx, scratch, use);
-	emit_call(scratch, read_arguments(ctx, spec, scratch));
+	emit_call(scratch, read_arguments(ctx, spec, scratch, false));
 	give_back(scratch);
 }
 

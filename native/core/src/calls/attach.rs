@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use libbpf_rs::{
-    AsRawLibbpf, Link, Object, OpenObject, ProgramMut, UprobeMultiOpts, UprobeOpts, libbpf_sys,
+    AsRawLibbpf, Link, Object, OpenObject, ProgramMut, TracepointCategory, TracepointOpts,
+    UprobeMultiOpts, UprobeOpts, libbpf_sys,
 };
 
 use super::adapter::UserAdapter;
@@ -17,6 +18,7 @@ const SESSION: &str = "handle_call_session";
 const ENTRY: &str = "handle_call_entry";
 const RETURN: &str = "handle_call_return";
 const EXIT: &str = "handle_call_exit";
+const TRACEPOINT: &str = "handle_tracepoint";
 /// Every process that runs the file; the programs look whether it is a target.
 const EVERY_PROCESS: i32 = -1;
 
@@ -44,6 +46,8 @@ pub(crate) struct CallPlan {
     pub(crate) adapter: UserAdapter,
     /// By program and file; exits before entries, so that no entry misses its exit.
     user: BTreeMap<(Step, PathBuf), Points>,
+    /// Category, name, and the function's number.
+    tracepoints: Vec<(String, String, u64)>,
 }
 
 /// Programs in the order in which they are attached.
@@ -72,6 +76,7 @@ impl CallPlan {
         let mut plan = Self {
             adapter: UserAdapter::choose(),
             user: BTreeMap::new(),
+            tracepoints: Vec::new(),
         };
         for (number, function) in functions.iter().enumerate() {
             plan.add(number, &function.site);
@@ -91,7 +96,11 @@ impl CallPlan {
                 at,
                 semaphore,
             } => self.point(Step::Entry, path, *at, number, semaphore.unwrap_or(0)),
-            Site::Tracepoint { .. } | Site::Kernel { .. } => {}
+            Site::Tracepoint { category, name, .. } => {
+                let tracepoint = (category.clone(), name.clone(), number as u64);
+                self.tracepoints.push(tracepoint);
+            }
+            Site::Kernel { .. } => {}
         }
     }
 
@@ -125,6 +134,9 @@ impl CallPlan {
     pub(crate) fn programs(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = self.user.keys().map(|(step, _)| step.program()).collect();
         names.dedup();
+        if !self.tracepoints.is_empty() {
+            names.push(TRACEPOINT);
+        }
         names
     }
 
@@ -165,6 +177,9 @@ impl CallPlan {
                 .find(|program| program.name() == step.program())
                 .ok_or_else(|| not_attached(path, &"no such program in the object"))?;
             links.extend(self.attach_user(&program, *step, path, points)?);
+        }
+        for (category, name, number) in &self.tracepoints {
+            links.push(attach_tracepoint(object, category, name, *number)?);
         }
         Ok(links)
     }
@@ -258,6 +273,27 @@ impl CallPlan {
             cost,
         }
     }
+}
+
+fn attach_tracepoint(object: &Object, category: &str, name: &str, number: u64) -> Result<Link> {
+    let failed = |cause: &dyn std::fmt::Display| {
+        let what = format!("cannot trace the tracepoint {category}:{name}");
+        Error::new(ErrorKind::Kernel, what, cause, "universal-tracer doctor -v")
+    };
+    let options = TracepointOpts {
+        cookie: number,
+        ..TracepointOpts::default()
+    };
+    object
+        .progs_mut()
+        .find(|program| program.name() == TRACEPOINT)
+        .ok_or_else(|| failed(&"no such program in the object"))?
+        .attach_tracepoint_with_opts(
+            TracepointCategory::Custom(category.to_owned()),
+            name,
+            options,
+        )
+        .map_err(|error| failed(&error))
 }
 
 /// The function as `--trace-function` names it.

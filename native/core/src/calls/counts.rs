@@ -47,14 +47,19 @@ struct Sums {
 /// The kernel's table `call_counts`.
 pub(crate) struct CallCounts {
     map: MapHandle,
+    /// Of tracepoints, which no process is told of.
+    events: MapHandle,
+    told_events: Vec<u64>,
     told: HashMap<[u8; 8], Sums>,
     looked_at: Option<Instant>,
 }
 
 impl CallCounts {
-    pub(crate) fn new(map: MapHandle) -> Self {
+    pub(crate) fn new(map: MapHandle, events: MapHandle) -> Self {
         Self {
             map,
+            told_events: vec![0; events.max_entries() as usize],
+            events,
             told: HashMap::new(),
             looked_at: None,
         }
@@ -85,6 +90,27 @@ impl CallCounts {
                 self.told.remove(&key);
             }
         }
+        all.extend(self.new_events()?);
+        Ok(all)
+    }
+
+    fn new_events(&mut self) -> Result<Vec<NewCalls>> {
+        let mut all = Vec::new();
+        for (function, told) in (0u32..).zip(&mut self.told_events) {
+            let values = self
+                .events
+                .lookup_percpu(&function.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|error| not_read(&error))?;
+            let now: u64 = values.iter().flatten().flat_map(|cpu| words(cpu)).sum();
+            if now > *told {
+                all.push(NewCalls {
+                    function,
+                    entries: now - *told,
+                    ..NewCalls::default()
+                });
+            }
+            *told = now;
+        }
         Ok(all)
     }
 
@@ -92,10 +118,7 @@ impl CallCounts {
         let values = self
             .map
             .lookup_percpu(key, MapFlags::ANY)
-            .map_err(|error| {
-                let what = "cannot read the counts of calls";
-                Error::new(ErrorKind::Failed, what, error, "run again")
-            })?;
+            .map_err(|error| not_read(&error))?;
         Ok(values.map(|values| add_up(&values)))
     }
 
@@ -104,6 +127,11 @@ impl CallCounts {
         self.told.insert(key, now);
         (new.entries + new.exits > 0).then_some(new)
     }
+}
+
+fn not_read(cause: &libbpf_rs::Error) -> Error {
+    let what = "cannot read the counts of calls";
+    Error::new(ErrorKind::Failed, what, cause, "run again")
 }
 
 /// `struct counted_calls`.

@@ -13,7 +13,7 @@ use super::table::{Column, ListColumn, field, struct_column};
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct CallsRow<'a> {
-    pub pid: u32,
+    pub pid: Option<u32>,
     pub comm: &'a str,
     pub function: &'a str,
     pub module: &'a str,
@@ -45,7 +45,7 @@ pub fn calls_table(rows: &[CallsRow<'_>]) -> Result<Option<RecordBatch>, ArrowEr
     let mut numbers: [NumberColumn<UInt64Type>; 4] = std::array::from_fn(|_| NumberColumn::new());
     let mut latencies = ListColumn::<LatencyColumn>::empty();
     for row in rows {
-        pid.push(row.pid);
+        pid.push_option(row.pid);
         for (column, text) in texts.iter_mut().zip([row.comm, row.function, row.module]) {
             column.push(text);
         }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_row_for_each_function() {
         let row = CallsRow {
-            pid: 1,
+            pid: Some(1),
             comm: "a",
             function: "f",
             module: "/m",

@@ -121,7 +121,7 @@ impl StackSession {
             .filter_map(|calls| {
                 let function = self.functions.get(calls.function as usize)?;
                 Some(CallsRow {
-                    pid: calls.pid,
+                    pid: Some(calls.pid).filter(|pid| *pid != 0),
                     comm: &calls.comm,
                     function: &function.name,
                     module: &function.module,
@@ -139,7 +139,9 @@ impl StackSession {
     fn load(&self) -> Result<Object> {
         let mut open = open(&self.settings)?;
         self.calls.configure(&mut open);
-        object::set_map_size(&mut open, "functions", self.functions.len().max(1) as u32)?;
+        for map in ["functions", "event_counts"] {
+            object::set_map_size(&mut open, map, self.functions.len().max(1) as u32)?;
+        }
         if self.calls.needs_open_calls() {
             object::set_map_size(&mut open, "open_calls", MOST_OPEN_CALLS)?;
         }
@@ -244,7 +246,10 @@ impl tracer::Session for StackSession {
             told: [0; LOSS_PLACES.len()],
         });
         if !self.functions.is_empty() {
-            self.counts = Some(CallCounts::new(map_handle(&object, "call_counts")?));
+            self.counts = Some(CallCounts::new(
+                map_handle(&object, "call_counts")?,
+                map_handle(&object, "event_counts")?,
+            ));
         }
         let watched = self.watch_threads(&object, &targets)?;
         let threads = self.start_threads(&object, &targets)?;

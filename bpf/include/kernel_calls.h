@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * Tracepoints: what the kernel says of a target's thread. Some are hit under the run queue's lock, where nothing may be
+ * inserted anywhere: they are counted in an array.
+ */
+#ifndef UNIVERSAL_TRACER_KERNEL_CALLS_H
+#define UNIVERSAL_TRACER_KERNEL_CALLS_H
+
+/* By function's number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1); /* set at load */
+	__type(key, __u32);
+	__type(value, __u64);
+} event_counts SEC(".maps");
+
+/* A thread outside of programs has no targets' pid, but 0 on the idle CPU. */
+SEC("tracepoint")
+int handle_tracepoint(void *ctx)
+{
+	__u32 pid = current_pid(), function, use;
+	struct stack_scratch *scratch;
+	struct function_spec *spec;
+	__u64 *count;
+
+	if (!pid || !is_target(pid))
+		return 0;
+	function = bpf_get_attach_cookie(ctx);
+	spec = bpf_map_lookup_elem(&functions, &function);
+	count = bpf_map_lookup_elem(&event_counts, &function);
+	if (!spec || !count)
+		return 0;
+	add_atomically(count, 1);
+	if (!settings.call_events)
+		return 0;
+	scratch = take_call_scratch(&use);
+	if (!scratch)
+		return 0;
+	begin_call(scratch, function, CALL_ENTRY, 0);
+	take_kernel_stack(ctx, scratch);
+	if (wants_user_stack(present_task(), scratch))
+		take_call_stack(ctx, scratch, use);
+	emit_call(scratch, read_arguments(ctx, spec, scratch, true));
+	give_back(scratch);
+	return 0;
+}
+
+#endif
