@@ -118,7 +118,7 @@ fn load_empty(attach_type: libbpf_sys::bpf_attach_type) -> Option<OwnedFd> {
 }
 
 /// The file that holds [`place_to_try`], and where.
-fn own_place() -> Option<(CString, libbpf_sys::__u64)> {
+pub(super) fn own_place() -> Option<(CString, libbpf_sys::__u64)> {
     let address = place_to_try as *const () as u64;
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     maps.lines().find_map(|line| {

@@ -14,17 +14,17 @@ use crate::functions::{Function, Place, Returns, Site};
 use crate::tracer::HookRow;
 use crate::verifier_log;
 
-const SESSION: &str = "handle_call_session";
-const ENTRY: &str = "handle_call_entry";
-const RETURN: &str = "handle_call_return";
-const EXIT: &str = "handle_call_exit";
-const TRACEPOINT: &str = "handle_tracepoint";
+pub(super) const SESSION: &str = "handle_call_session";
+pub(super) const ENTRY: &str = "handle_call_entry";
+pub(super) const RETURN: &str = "handle_call_return";
+pub(super) const EXIT: &str = "handle_call_exit";
+pub(super) const TRACEPOINT: &str = "handle_tracepoint";
 /// Every process that runs the file; the programs look whether it is a target.
 const EVERY_PROCESS: i32 = -1;
 
 /// Where one program goes in one file.
 #[derive(Debug, Default, Eq, PartialEq)]
-struct Points {
+pub(super) struct Points {
     offsets: Vec<usize>,
     /// The functions' numbers.
     cookies: Vec<u64>,
@@ -33,6 +33,13 @@ struct Points {
 }
 
 impl Points {
+    /// One place, of the first function.
+    pub(super) fn of_one(offset: u64) -> Self {
+        let mut points = Self::default();
+        points.add(offset, 0, 0);
+        points
+    }
+
     fn add(&mut self, offset: u64, number: usize, semaphore: u64) {
         self.offsets.push(to_size(offset));
         self.cookies.push(number as u64);
@@ -52,7 +59,7 @@ pub(crate) struct CallPlan {
 
 /// Programs in the order in which they are attached.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Step {
+pub(super) enum Step {
     Return,
     Exit,
     Session,
@@ -60,7 +67,7 @@ enum Step {
 }
 
 impl Step {
-    fn program(self) -> &'static str {
+    pub(super) fn program(self) -> &'static str {
         match self {
             Self::Return => RETURN,
             Self::Exit => EXIT,
@@ -147,80 +154,25 @@ impl CallPlan {
             .any(|(step, _)| matches!(step, Step::Exit | Step::Return))
     }
 
-    /// Sets how programs will be attached, which the kernel wants to know when they are loaded.
-    pub(crate) fn configure(&self, open: &mut OpenObject) {
-        if self.adapter == UserAdapter::PerfEvent {
-            return;
-        }
-        for program in open.progs_mut() {
-            if [ENTRY, RETURN, EXIT]
-                .iter()
-                .any(|name| program.name() == *name)
-            {
-                // SAFETY: the program belongs to the open object and is not loaded yet.
-                unsafe {
-                    libbpf_sys::bpf_program__set_expected_attach_type(
-                        program.as_libbpf_object().as_ptr(),
-                        libbpf_sys::BPF_TRACE_UPROBE_MULTI,
-                    );
-                }
-            }
-        }
-    }
-
     /// Attaches everything; what is attached already goes again where something fails.
     pub(crate) fn attach(&self, object: &Object) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for ((step, path), points) in &self.user {
-            let program = object
-                .progs_mut()
-                .find(|program| program.name() == step.program())
+            let program = find_program(object, step.program())
                 .ok_or_else(|| not_attached(path, &"no such program in the object"))?;
-            links.extend(self.attach_user(&program, *step, path, points)?);
+            links.extend(attach_points(
+                &program,
+                self.adapter,
+                *step,
+                EVERY_PROCESS,
+                path,
+                points,
+            )?);
         }
         for (category, name, number) in &self.tracepoints {
             links.push(attach_tracepoint(object, category, name, *number)?);
         }
         Ok(links)
-    }
-
-    fn attach_user(
-        &self,
-        program: &ProgramMut<'_>,
-        step: Step,
-        path: &Path,
-        points: &Points,
-    ) -> Result<Vec<Link>> {
-        let failed = |error: libbpf_rs::Error| not_attached(path, &error);
-        if self.adapter != UserAdapter::PerfEvent {
-            let options = UprobeMultiOpts {
-                offsets: points.offsets.clone(),
-                ref_ctr_offsets: points.semaphores.clone(),
-                cookies: points.cookies.clone(),
-                retprobe: step == Step::Return,
-                session: step == Step::Session,
-                ..UprobeMultiOpts::default()
-            };
-            let link = program.attach_uprobe_multi_with_opts(EVERY_PROCESS, path, "", options);
-            return Ok(vec![link.map_err(failed)?]);
-        }
-        let each = points
-            .offsets
-            .iter()
-            .zip(&points.cookies)
-            .zip(&points.semaphores);
-        each.map(|((offset, cookie), semaphore)| {
-            let options = UprobeOpts {
-                ref_ctr_offset: *semaphore,
-                cookie: *cookie,
-                retprobe: step == Step::Return,
-                ..UprobeOpts::default()
-            };
-            program
-                .attach_uprobe_with_opts(EVERY_PROCESS, path, *offset, options)
-                .map_err(failed)
-        })
-        .collect()
     }
 
     /// What is attached, for `--dry-run` and the start.
@@ -275,6 +227,73 @@ impl CallPlan {
     }
 }
 
+/// Sets how programs will be attached, which the kernel wants to know when they are loaded.
+pub(crate) fn configure(open: &mut OpenObject, adapter: UserAdapter) {
+    if adapter == UserAdapter::PerfEvent {
+        return;
+    }
+    for program in open.progs_mut() {
+        if [ENTRY, RETURN, EXIT]
+            .iter()
+            .any(|name| program.name() == *name)
+        {
+            // SAFETY: the program belongs to the open object and is not loaded yet.
+            unsafe {
+                libbpf_sys::bpf_program__set_expected_attach_type(
+                    program.as_libbpf_object().as_ptr(),
+                    libbpf_sys::BPF_TRACE_UPROBE_MULTI,
+                );
+            }
+        }
+    }
+}
+
+/// A program of the object.
+pub(super) fn find_program<'a>(object: &'a Object, name: &str) -> Option<ProgramMut<'a>> {
+    object.progs_mut().find(|program| program.name() == name)
+}
+
+/// Puts a program on all points of a file that processes run: `pid`, or any.
+pub(super) fn attach_points(
+    program: &ProgramMut<'_>,
+    adapter: UserAdapter,
+    step: Step,
+    pid: i32,
+    path: &Path,
+    points: &Points,
+) -> Result<Vec<Link>> {
+    let failed = |error: libbpf_rs::Error| not_attached(path, &error);
+    if adapter != UserAdapter::PerfEvent {
+        let options = UprobeMultiOpts {
+            offsets: points.offsets.clone(),
+            ref_ctr_offsets: points.semaphores.clone(),
+            cookies: points.cookies.clone(),
+            retprobe: step == Step::Return,
+            session: step == Step::Session,
+            ..UprobeMultiOpts::default()
+        };
+        let link = program.attach_uprobe_multi_with_opts(pid, path, "", options);
+        return Ok(vec![link.map_err(failed)?]);
+    }
+    let each = points
+        .offsets
+        .iter()
+        .zip(&points.cookies)
+        .zip(&points.semaphores);
+    each.map(|((offset, cookie), semaphore)| {
+        let options = UprobeOpts {
+            ref_ctr_offset: *semaphore,
+            cookie: *cookie,
+            retprobe: step == Step::Return,
+            ..UprobeOpts::default()
+        };
+        program
+            .attach_uprobe_with_opts(pid, path, *offset, options)
+            .map_err(failed)
+    })
+    .collect()
+}
+
 fn attach_tracepoint(object: &Object, category: &str, name: &str, number: u64) -> Result<Link> {
     let failed = |cause: &dyn std::fmt::Display| {
         let what = format!("cannot trace the tracepoint {category}:{name}");
@@ -284,9 +303,7 @@ fn attach_tracepoint(object: &Object, category: &str, name: &str, number: u64) -
         cookie: number,
         ..TracepointOpts::default()
     };
-    object
-        .progs_mut()
-        .find(|program| program.name() == TRACEPOINT)
+    find_program(object, TRACEPOINT)
         .ok_or_else(|| failed(&"no such program in the object"))?
         .attach_tracepoint_with_opts(
             TracepointCategory::Custom(category.to_owned()),

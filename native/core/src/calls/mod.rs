@@ -11,4 +11,5 @@ pub(crate) mod pair;
 pub mod record;
 pub(crate) mod report;
 pub(crate) mod tables;
+pub(crate) mod trial;
 mod values;

@@ -23,7 +23,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use libbpf_rs::{Link, MapHandle, Object, OpenObject};
 
-use crate::calls::attach::CallPlan;
+use crate::calls::attach::{CallPlan, configure};
 use crate::calls::counts::CallCounts;
 use crate::calls::record::{Call, Texts};
 use crate::calls::report::CallReporter;
@@ -138,7 +138,7 @@ impl StackSession {
 
     fn load(&self) -> Result<Object> {
         let mut open = open(&self.settings)?;
-        self.calls.configure(&mut open);
+        configure(&mut open, self.calls.adapter);
         for map in ["functions", "event_counts"] {
             object::set_map_size(&mut open, map, self.functions.len().max(1) as u32)?;
         }

@@ -8,6 +8,9 @@ use super::plan::{SAMPLER, survey_stack};
 use super::record::{Rest, Sample};
 use super::settings::StackSettings;
 use super::{CANNOT_LOAD, open, perf};
+use crate::calls::adapter::UserAdapter;
+use crate::calls::attach::configure;
+use crate::calls::trial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout;
 use crate::losses::{HIT_PLACES, read_counters};
@@ -33,7 +36,9 @@ pub fn try_stack(settings: StackSettings) -> Result<Trial> {
         ..Filter::default()
     };
     let settings = StackSettings { filter, ..settings };
-    try_hooks(&StackCandidate(settings), survey_stack()?)
+    let mut surveyed = survey_stack()?;
+    surveyed.extend(trial::hooks().into_iter().map(|hook| (hook, None)));
+    try_hooks(&StackCandidate(settings), surveyed)
 }
 
 impl Candidate for StackCandidate {
@@ -41,11 +46,15 @@ impl Candidate for StackCandidate {
     const CANNOT_LOAD: &'static str = CANNOT_LOAD;
 
     fn open(&self) -> Result<OpenObject> {
-        open(&self.0)
+        let mut open = open(&self.0)?;
+        configure(&mut open, UserAdapter::choose());
+        Ok(open)
     }
 
     fn attach(&self, object: &Object, hook: &PlannedHook) -> Result<Link> {
-        if hook.program == SAMPLER {
+        if let Some(attached) = trial::attach(object, hook) {
+            attached
+        } else if hook.program == SAMPLER {
             perf::attach_to_own_thread(object, SAMPLER, FREQUENCY_HZ)
         } else {
             object::attach(object, hook)
