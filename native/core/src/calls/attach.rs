@@ -1,16 +1,18 @@
 //! Puts the programs where functions begin and end.
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::{Path, PathBuf};
 
 use libbpf_rs::{
-    AsRawLibbpf, Link, Object, OpenObject, ProgramMut, TracepointCategory, TracepointOpts,
-    UprobeMultiOpts, UprobeOpts, libbpf_sys,
+    AsRawLibbpf, Link, Object, OpenObject, PerfEventOpts, ProgramMut, UprobeMultiOpts, UprobeOpts,
+    libbpf_sys,
 };
 
 use super::adapter::UserAdapter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::{Function, Place, Returns, Site};
+use crate::stack::perf;
 use crate::tracer::HookRow;
 use crate::verifier_log;
 
@@ -53,8 +55,8 @@ pub(crate) struct CallPlan {
     pub(crate) adapter: UserAdapter,
     /// By program and file; exits before entries, so that no entry misses its exit.
     user: BTreeMap<(Step, PathBuf), Points>,
-    /// Category, name, and the function's number.
-    tracepoints: Vec<(String, String, u64)>,
+    /// As users name it, its event's number, and the function's.
+    tracepoints: Vec<(String, Option<u64>, u64)>,
 }
 
 /// Programs in the order in which they are attached.
@@ -103,8 +105,8 @@ impl CallPlan {
                 at,
                 semaphore,
             } => self.point(Step::Entry, path, *at, number, semaphore.unwrap_or(0)),
-            Site::Tracepoint { category, name, .. } => {
-                let tracepoint = (category.clone(), name.clone(), number as u64);
+            Site::Tracepoint { category, name, id } => {
+                let tracepoint = (format!("{category}:{name}"), *id, number as u64);
                 self.tracepoints.push(tracepoint);
             }
             Site::Kernel { .. } => {}
@@ -169,8 +171,8 @@ impl CallPlan {
                 points,
             )?);
         }
-        for (category, name, number) in &self.tracepoints {
-            links.push(attach_tracepoint(object, category, name, *number)?);
+        for (name, id, number) in &self.tracepoints {
+            links.push(attach_tracepoint(object, name, *id, *number)?);
         }
         Ok(links)
     }
@@ -294,23 +296,29 @@ pub(super) fn attach_points(
     .collect()
 }
 
-fn attach_tracepoint(object: &Object, category: &str, name: &str, number: u64) -> Result<Link> {
+pub(super) fn attach_tracepoint(
+    object: &Object,
+    name: &str,
+    id: Option<u64>,
+    number: u64,
+) -> Result<Link> {
     let failed = |cause: &dyn std::fmt::Display| {
-        let what = format!("cannot trace the tracepoint {category}:{name}");
+        let what = format!("cannot trace the tracepoint {name}");
         Error::new(ErrorKind::Kernel, what, cause, "universal-tracer doctor -v")
     };
-    let options = TracepointOpts {
+    let id = id.ok_or_else(|| failed(&"the kernel does not show its tracepoints (tracefs)"))?;
+    let event = perf::open_tracepoint(id).map_err(|error| failed(&error))?;
+    let options = PerfEventOpts {
         cookie: number,
-        ..TracepointOpts::default()
+        ..PerfEventOpts::default()
     };
-    find_program(object, TRACEPOINT)
+    let link = find_program(object, TRACEPOINT)
         .ok_or_else(|| failed(&"no such program in the object"))?
-        .attach_tracepoint_with_opts(
-            TracepointCategory::Custom(category.to_owned()),
-            name,
-            options,
-        )
-        .map_err(|error| failed(&error))
+        .attach_perf_event_with_opts(event.as_raw_fd(), options)
+        .map_err(|error| failed(&error))?;
+    // from now on the link owns the event, and closes it
+    let _ = event.into_raw_fd();
+    Ok(link)
 }
 
 /// The function as `--trace-function` names it.

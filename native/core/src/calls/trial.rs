@@ -1,19 +1,21 @@
 //! What `doctor` tries of function tracing: its programs, on a function of this process, for this process.
 
-use libbpf_rs::{Link, Object, TracepointCategory};
+use libbpf_rs::{Link, Object};
 
 use super::adapter::{UserAdapter, own_place};
 use super::attach::{
-    ENTRY, EXIT, Points, RETURN, SESSION, Step, TRACEPOINT, attach_points, find_program,
+    ENTRY, EXIT, Points, RETURN, SESSION, Step, TRACEPOINT, attach_points, attach_tracepoint,
+    find_program,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::functions::{Scope, Site, resolve};
 use crate::plan::PlannedHook;
 
 const FUNCTIONS: &str = "functions";
 const RETURNS: &str = "returns of Go's and C++'s functions";
 const TRACEPOINTS: &str = "tracepoints";
 /// One that is rare: an end of a process.
-const RARE_TRACEPOINT: (&str, &str) = ("sched", "sched_process_exit");
+const RARE_TRACEPOINT: &str = "t:sched:sched_process_exit";
 
 /// The hooks of functions; where they lie is up to `--trace-function`.
 pub(crate) fn hooks() -> Vec<PlannedHook> {
@@ -58,7 +60,7 @@ pub(crate) fn attach(object: &Object, hook: &PlannedHook) -> Option<Result<Link>
         ENTRY => Step::Entry,
         EXIT => Step::Exit,
         RETURN => Step::Return,
-        TRACEPOINT => return Some(attach_tracepoint(object)),
+        TRACEPOINT => return Some(try_tracepoint(object)),
         _ => return None,
     };
     Some(attach_here(object, step))
@@ -78,12 +80,13 @@ fn attach_here(object: &Object, step: Step) -> Result<Link> {
         .ok_or_else(|| failed(&"nothing was attached"))
 }
 
-fn attach_tracepoint(object: &Object) -> Result<Link> {
-    let (category, name) = RARE_TRACEPOINT;
-    find_program(object, TRACEPOINT)
-        .ok_or_else(|| failed(&"no such program"))?
-        .attach_tracepoint(TracepointCategory::Custom(category.to_owned()), name)
-        .map_err(|error| failed(&error))
+fn try_tracepoint(object: &Object) -> Result<Link> {
+    let found = resolve(&[RARE_TRACEPOINT.to_owned()], &Scope::default())?;
+    let id = found.first().and_then(|function| match function.site {
+        Site::Tracepoint { id, .. } => id,
+        _ => None,
+    });
+    attach_tracepoint(object, RARE_TRACEPOINT, id, 0)
 }
 
 fn failed(cause: &dyn std::fmt::Display) -> Error {

@@ -6,7 +6,7 @@
 pub(crate) mod collect;
 mod drain;
 mod on_demand;
-mod perf;
+pub(crate) mod perf;
 mod plan;
 pub mod record;
 pub(crate) mod report;

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
 const PERF_TYPE_SOFTWARE: u32 = 1;
+const PERF_TYPE_TRACEPOINT: u32 = 2;
 const PERF_COUNT_SW_CPU_CLOCK: u64 = 0;
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 pub(super) const ANY_PROCESS: libc::pid_t = -1;
@@ -87,6 +88,17 @@ fn open(process: libc::pid_t, cpu: libc::c_int, frequency_hz: u32) -> io::Result
     open_event(&attribute, process, cpu)
 }
 
+/// The event of a tracepoint, by the number that tracefs tells; programs on it see what happens on every CPU.
+pub(crate) fn open_tracepoint(id: u64) -> io::Result<OwnedFd> {
+    let attribute = Attribute {
+        kind: PERF_TYPE_TRACEPOINT,
+        config: id,
+        sample_frequency: 1,
+        ..Attribute::default()
+    };
+    open_any(attribute, ANY_PROCESS, 0)
+}
+
 /// Opens a software event.
 pub(super) fn open_event(
     attribute: &Attribute,
@@ -95,9 +107,17 @@ pub(super) fn open_event(
 ) -> io::Result<OwnedFd> {
     let attribute = Attribute {
         kind: PERF_TYPE_SOFTWARE,
-        size: ATTRIBUTE_BYTES,
         ..*attribute
     };
+    open_any(attribute, process, cpu)
+}
+
+fn open_any(
+    mut attribute: Attribute,
+    process: libc::pid_t,
+    cpu: libc::c_int,
+) -> io::Result<OwnedFd> {
+    attribute.size = ATTRIBUTE_BYTES;
     // SAFETY: the attribute is as long as its `size` says and outlives the call.
     let descriptor = unsafe {
         libc::syscall(
