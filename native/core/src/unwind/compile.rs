@@ -37,13 +37,13 @@ struct Function {
 pub fn compile<'a>(data: impl ReadRef<'a>, base: u64) -> Option<Vec<Row>> {
     let sources = sources(data)?;
     let mut functions = Vec::new();
-    if let Some(table) = sources.eh_frame {
-        let mut section = EhFrame::new(table.bytes, LittleEndian);
+    if let Some(table) = &sources.eh_frame {
+        let mut section = EhFrame::new(&table.bytes, LittleEndian);
         section.set_address_size(size_of::<u64>() as u8);
         read(&section, &sources, table, &mut functions);
     }
-    if let Some(table) = sources.debug_frame {
-        let mut section = DebugFrame::new(table.bytes, LittleEndian);
+    if let Some(table) = &sources.debug_frame {
+        let mut section = DebugFrame::new(&table.bytes, LittleEndian);
         section.set_address_size(size_of::<u64>() as u8);
         read(&section, &sources, table, &mut functions);
     }
@@ -73,8 +73,8 @@ fn first_function(functions: &[Function], entry: u64) -> Option<Function> {
 /// All functions of a section; what cannot be read is left out.
 fn read<'a, S: UnwindSection<Reader<'a>>>(
     section: &S,
-    sources: &Sources<'a>,
-    table: Table<'a>,
+    sources: &Sources<'_>,
+    table: &Table<'_>,
     functions: &mut Vec<Function>,
 ) where
     S::Offset: std::hash::Hash + Eq + Copy,

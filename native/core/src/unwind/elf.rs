@@ -1,5 +1,7 @@
 //! What of an ELF file matters to unwinding: where its code is loaded, and where its tables are.
 
+use std::borrow::Cow;
+
 use object::elf;
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadRef};
@@ -39,10 +41,11 @@ impl Layout {
 }
 
 /// A section of unwind information.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Table<'a> {
     pub(crate) address: u64,
-    pub(crate) bytes: &'a [u8],
+    /// Go compresses its own.
+    pub(crate) bytes: Cow<'a, [u8]>,
 }
 
 /// An object's unwind information.
@@ -92,7 +95,8 @@ pub(crate) fn sources<'a>(data: impl ReadRef<'a>) -> Option<Sources<'a>> {
     let file = Elf::parse(data).ok()?;
     let table = |name: &str| {
         let section = file.section_by_name(name)?;
-        let bytes = section.data().ok().filter(|bytes| !bytes.is_empty())?;
+        let bytes = section.uncompressed_data().ok();
+        let bytes = bytes.filter(|bytes| !bytes.is_empty())?;
         Some(Table {
             address: section.address(),
             bytes,
@@ -130,7 +134,7 @@ fn eh_frame_by_header<'a, R: ReadRef<'a>>(file: &Elf<'a, R>, data: R) -> Option<
         let bytes = load.data(LittleEndian, data).ok()?;
         Some(Table {
             address,
-            bytes: bytes.get(usize::try_from(within).ok()?..)?,
+            bytes: bytes.get(usize::try_from(within).ok()?..)?.into(),
         })
     })
 }
