@@ -88,6 +88,62 @@ fn a_file_of_many_terabytes() {
     assert_eq!(error.kind, ErrorKind::Target, "{error:?}");
 }
 
+/// Types that are made of themselves, and structures of 64 structures of 64 structures: debug information that no
+/// compiler writes.
+#[test]
+fn types_without_an_end() {
+    let directory = Directory::new();
+    let source = directory.write("program.s", &endless_types());
+    let path = directory.path("program");
+    if compiled(&source, &path, &["-no-pie", "-nostdlib"]).is_none() {
+        return;
+    }
+    let found = list(&[of_file(&path, "_start")], &Scope::default()).expect("it is there");
+    assert_eq!(found[0].arguments.len(), 3 + LEVELS, "{found:?}");
+}
+
+const LEVELS: usize = 7;
+
+fn endless_types() -> String {
+    let mut text = String::from(
+        ".globl _start\n.type _start, @function\n_start: ret\n.size _start, 1\nend:\n
+         .section .debug_abbrev,\"\",@progbits
+         .byte 1,0x11,1, 0x13,0x0b, 0x11,1, 0x12,7, 0,0
+         .byte 2,0x2e,1, 0x11,1, 0,0
+         .byte 3,5,0, 0x49,0x13, 0,0
+         .byte 4,4,0, 0x49,0x13, 0x0b,0x0b, 0,0
+         .byte 5,0x13,1, 0x0b,0x0b, 0,0
+         .byte 6,0x0d,0, 0x49,0x13, 0,0
+         .byte 7,0x16,0, 0x49,0x13, 0,0
+         .byte 0
+         .section .debug_info,\"\",@progbits
+         head: .long behind - begin\nbegin: .short 4\n.long 0\n.byte 8
+         .byte 1, 0x16\n.quad _start, end - _start
+         .byte 2\n.quad _start\n",
+    );
+    for name in ["choice", "alias", "nested"] {
+        text.push_str(&format!(".byte 3\n.long {name} - head\n"));
+    }
+    for level in 0..LEVELS {
+        text.push_str(&format!(".byte 3\n.long level{level} - head\n"));
+    }
+    text.push_str(
+        ".byte 0
+         choice: .byte 4\n.long choice - head\n.byte 4
+         alias: .byte 7\n.long alias - head
+         nested: .byte 5, 8, 6\n.long nested - head\n.byte 0\n",
+    );
+    for level in 0..LEVELS {
+        text.push_str(&format!("level{level}: .byte 5, 8\n"));
+        for _ in 0..64 {
+            text.push_str(&format!(".byte 6\n.long level{} - head\n", level + 1));
+        }
+        text.push_str(".byte 0\n");
+    }
+    text.push_str(&format!("level{LEVELS}: .byte 5, 0, 0\n.byte 0\nbehind:\n"));
+    text
+}
+
 #[test]
 fn a_file_for_another_processor_says_which() {
     let directory = Directory::new();

@@ -3,6 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 mod arguments;
 mod golang;
+#[cfg(target_arch = "x86_64")]
 mod hostile;
 mod kernel;
 mod support;

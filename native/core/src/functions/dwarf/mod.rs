@@ -54,10 +54,8 @@ pub(super) fn signatures<'a>(
     let dwarf = sections.borrow(|section| EndianSlice::new(section, LittleEndian));
     let units = Units::new(&dwarf);
     let mut left = MAX_ENTRIES;
-    for unit in units.iter() {
-        if has_any(&dwarf, unit, addresses)
-            && read_unit(&units, unit, addresses, &mut left, &mut found).is_none()
-        {
+    for unit in units.those_with(|unit| has_any(&dwarf, unit, addresses)) {
+        if read_unit(&units, unit, addresses, &mut left, &mut found).is_none() {
             break;
         }
     }

@@ -6,7 +6,7 @@ use crate::functions::{Location, ValueType};
 
 /// Typedefs and qualifiers around a type, members in members; a circle of them is broken, not deep.
 const MAX_DEPTH: usize = 32;
-/// Members of a structure that are looked at.
+/// Members of a structure, those of its members included, that are looked at.
 const MAX_MEMBERS: usize = 64;
 /// Its value is in memory, and its address is handed over.
 const BY_REFERENCE: u8 = 4;
@@ -165,7 +165,9 @@ impl<'d, 'a> Die<'d, 'a> {
             gimli::DW_TAG_base_type => self.base(bytes),
             gimli::DW_TAG_enumeration_type => {
                 let signed = self.type_of().is_some_and(|of| {
-                    matches!(of.value(), ValueType::Integer { signed: true, .. })
+                    // a base type, so that an enumeration of itself leads nowhere
+                    let is_base = of.entry.tag() == gimli::DW_TAG_base_type;
+                    is_base && matches!(of.base(bytes), ValueType::Integer { signed: true, .. })
                 });
                 integer(bytes, signed)
             }
@@ -232,17 +234,20 @@ impl<'d, 'a> Die<'d, 'a> {
     /// Registers that a value takes in Go: whole numbers and pointers, and floating-point ones. `None`: it is not
     /// handed over in registers.
     pub(super) fn go_words(&self) -> Option<(u8, u8)> {
-        self.go_words_within(8)
+        let mut members = MAX_MEMBERS;
+        self.go_words_within(8, &mut members)
     }
 
-    fn go_words_within(&self, depth: usize) -> Option<(u8, u8)> {
+    fn go_words_within(&self, depth: usize, members_left: &mut usize) -> Option<(u8, u8)> {
         let depth = depth.checked_sub(1)?;
         match self.entry.tag() {
             _ if self.is_structure() => {
                 let mut sum = (0u8, 0u8);
-                let members = self.children(gimli::DW_TAG_member, MAX_MEMBERS);
-                for member in members {
-                    let (whole, floats) = member.type_of()?.go_words_within(depth)?;
+                for member in self.children(gimli::DW_TAG_member, MAX_MEMBERS) {
+                    // each may be a structure again
+                    *members_left = members_left.checked_sub(1)?;
+                    let of = member.type_of()?;
+                    let (whole, floats) = of.go_words_within(depth, members_left)?;
                     sum = (sum.0.checked_add(whole)?, sum.1.checked_add(floats)?);
                 }
                 Some(sum)

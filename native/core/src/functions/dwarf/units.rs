@@ -39,8 +39,19 @@ impl<'d, 'a> Units<'d, 'a> {
         Self { dwarf, slots }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Unit<'a>> {
-        self.slots.iter().filter_map(|slot| self.read(slot))
+    /// The units that fit; others are not kept, and may be many.
+    pub(super) fn those_with(
+        &self,
+        fits: impl Fn(&Unit<'a>) -> bool,
+    ) -> impl Iterator<Item = &Unit<'a>> {
+        let is_wanted = move |slot: &&Slot<'a>| {
+            let unit = self.dwarf.unit(slot.header);
+            unit.is_ok_and(|unit| fits(&unit))
+        };
+        self.slots
+            .iter()
+            .filter(is_wanted)
+            .filter_map(|slot| self.read(slot))
     }
 
     fn read<'s>(&self, slot: &'s Slot<'a>) -> Option<&'s Unit<'a>> {
