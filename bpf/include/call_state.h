@@ -33,6 +33,7 @@ enum text_kind {
 	TEXT_COUNTED = 2,    /* the value points to it, `length` says how long it is */
 	TEXT_CHARACTERS = 3, /* in a tracepoint's record, at `base`, at most `bytes` long */
 	TEXT_DYNAMIC = 4,    /* where the value says in a tracepoint's record: the lower half is its place */
+	TEXT_IN_KERNEL = 5,  /* as TEXT_ENDED, in the kernel's memory */
 };
 
 /* The mirrors of native/core/src/calls/tables.rs. */

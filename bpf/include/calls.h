@@ -172,6 +172,8 @@ static __always_inline bool read_text(void *ctx, const struct argument_spec *spe
 
 	if (spec->kind == TEXT_ENDED)
 		return bpf_probe_read_user_str(to, TEXT_BYTES, (void *)value) > 0;
+	if (spec->kind == TEXT_IN_KERNEL)
+		return bpf_probe_read_kernel_str(to, TEXT_BYTES, (void *)value) > 0;
 	if (spec->kind != TEXT_COUNTED || !read_value(ctx, &spec->length, &length))
 		return false;
 	if (length > TEXT_BYTES - 1)
@@ -257,15 +259,14 @@ static __always_inline void begin_call(struct stack_scratch *scratch, __u32 func
 
 static __always_inline void take_call_stack(void *ctx, struct stack_scratch *scratch, __u32 use)
 {
-	if (!settings.user_stacks)
-		return;
 	if (settings.by_tables)
 		walk_user_stack(scratch, use, present_task());
 	else
 		take_user_stack(ctx, scratch);
 }
 
-static __always_inline void tell_entry(void *ctx, const struct function_spec *spec, __u32 function, __u64 context)
+static __always_inline void tell_entry(void *ctx, const struct function_spec *spec, __u32 function, __u64 context,
+				       bool in_kernel)
 {
 	struct stack_scratch *scratch;
 	__u32 use;
@@ -276,7 +277,10 @@ static __always_inline void tell_entry(void *ctx, const struct function_spec *sp
 	if (!scratch)
 		return;
 	begin_call(scratch, function, CALL_ENTRY, context);
-	take_call_stack(ctx, scratch, use);
+	if (in_kernel)
+		take_kernel_stack(ctx, scratch);
+	if (wants_user_stack(present_task(), scratch))
+		take_call_stack(ctx, scratch, use);
 	emit_call(scratch, read_arguments(ctx, spec, scratch, false));
 	give_back(scratch);
 }

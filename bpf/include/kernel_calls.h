@@ -2,6 +2,8 @@
 /*
  * Tracepoints: what the kernel says of a target's thread. Some are hit under the run queue's lock, where nothing may be
  * inserted anywhere: they are counted in an array.
+ *
+ * Functions of the kernel, by kprobes: entries and exits, paired by their frames.
  */
 #ifndef UNIVERSAL_TRACER_KERNEL_CALLS_H
 #define UNIVERSAL_TRACER_KERNEL_CALLS_H
@@ -42,6 +44,29 @@ int handle_tracepoint(void *ctx)
 		take_call_stack(ctx, scratch, use);
 	emit_call(scratch, read_arguments(ctx, spec, scratch, true));
 	give_back(scratch);
+	return 0;
+}
+
+static __always_inline bool is_traced_thread(void)
+{
+	__u32 pid = current_pid();
+
+	return pid && is_target(pid);
+}
+
+SEC("kprobe")
+int handle_kernel_entry(struct pt_regs *ctx)
+{
+	if (is_traced_thread())
+		enter_frame(ctx, true);
+	return 0;
+}
+
+SEC("kretprobe")
+int handle_kernel_return(struct pt_regs *ctx)
+{
+	if (is_traced_thread())
+		leave_frame(ctx, POPPED_BY_RETURN);
 	return 0;
 }
 

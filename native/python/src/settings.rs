@@ -77,6 +77,7 @@ pub(crate) fn stack_settings(dict: &Bound<'_, PyDict>) -> PyResult<StackSettings
         keep: get::<Option<u64>>(dict, "keep_ns")?.map(Duration::from_nanos),
         ring_bytes: get(dict, "ring_bytes")?,
         call_ring_bytes: get(dict, "call_ring_bytes")?,
+        privacy: privacy_settings(item(dict, "privacy")?.cast::<PyDict>()?)?,
     })
 }
 

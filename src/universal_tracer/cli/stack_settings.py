@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.on_demand.plan import BEFORE_S, LATE_S
 from universal_tracer.config.rules import ON_DEMAND
+from universal_tracer.cli.http_settings import privacy_settings
 from universal_tracer.system.processes import pids_named
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def stack_settings(config: Config, targets: Targets) -> dict[str, object]:
         "max_depth": stack.max_stack_depth,
         "stacks_held": stack.stack_map_size,
         "interval_ns": _INTERVAL_NS,
+        "privacy": privacy_settings(config),
         "keep_ns": _KEEP_NS if stack.mode == ON_DEMAND else None,
         "ring_bytes": _RING_BYTES,
         "call_ring_bytes": _CALL_RING_BYTES if stack.trace_functions else _NO_RING_BYTES,

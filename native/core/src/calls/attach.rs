@@ -5,13 +5,13 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::{Path, PathBuf};
 
 use libbpf_rs::{
-    AsRawLibbpf, Link, Object, OpenObject, PerfEventOpts, ProgramMut, UprobeMultiOpts, UprobeOpts,
-    libbpf_sys,
+    AsRawLibbpf, KprobeOpts, Link, Object, OpenObject, PerfEventOpts, ProgramMut, UprobeMultiOpts,
+    UprobeOpts, libbpf_sys,
 };
 
 use super::adapter::UserAdapter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::functions::{Function, Place, Returns, Site};
+use crate::functions::{Function, Place, Returns, Site, offered_instead};
 use crate::stack::perf;
 use crate::tracer::HookRow;
 use crate::verifier_log;
@@ -20,6 +20,8 @@ pub(super) const SESSION: &str = "handle_call_session";
 pub(super) const ENTRY: &str = "handle_call_entry";
 pub(super) const RETURN: &str = "handle_call_return";
 pub(super) const EXIT: &str = "handle_call_exit";
+const KERNEL_ENTRY: &str = "handle_kernel_entry";
+const KERNEL_RETURN: &str = "handle_kernel_return";
 pub(super) const TRACEPOINT: &str = "handle_tracepoint";
 /// Every process that runs the file; the programs look whether it is a target.
 const EVERY_PROCESS: i32 = -1;
@@ -57,6 +59,8 @@ pub(crate) struct CallPlan {
     user: BTreeMap<(Step, PathBuf), Points>,
     /// As users name it, its event's number, and the function's.
     tracepoints: Vec<(String, Option<u64>, u64)>,
+    /// Functions of the kernel, and their numbers.
+    kernel: Vec<(String, u64)>,
 }
 
 /// Programs in the order in which they are attached.
@@ -86,6 +90,7 @@ impl CallPlan {
             adapter: UserAdapter::choose(),
             user: BTreeMap::new(),
             tracepoints: Vec::new(),
+            kernel: Vec::new(),
         };
         for (number, function) in functions.iter().enumerate() {
             plan.add(number, &function.site);
@@ -109,7 +114,7 @@ impl CallPlan {
                 let tracepoint = (format!("{category}:{name}"), *id, number as u64);
                 self.tracepoints.push(tracepoint);
             }
-            Site::Kernel { .. } => {}
+            Site::Kernel { name } => self.kernel.push((name.clone(), number as u64)),
         }
     }
 
@@ -146,14 +151,16 @@ impl CallPlan {
         if !self.tracepoints.is_empty() {
             names.push(TRACEPOINT);
         }
+        if !self.kernel.is_empty() {
+            names.extend([KERNEL_RETURN, KERNEL_ENTRY]);
+        }
         names
     }
 
     /// Whether the exits of some calls are recognised by their frames.
     pub(crate) fn needs_open_calls(&self) -> bool {
-        self.user
-            .keys()
-            .any(|(step, _)| matches!(step, Step::Exit | Step::Return))
+        let by_frame = |(step, _): &(Step, PathBuf)| matches!(step, Step::Exit | Step::Return);
+        !self.kernel.is_empty() || self.user.keys().any(by_frame)
     }
 
     /// Attaches everything; what is attached already goes again where something fails.
@@ -173,6 +180,11 @@ impl CallPlan {
         }
         for (name, id, number) in &self.tracepoints {
             links.push(attach_tracepoint(object, name, *id, *number)?);
+        }
+        for (program, is_return) in [(KERNEL_RETURN, true), (KERNEL_ENTRY, false)] {
+            for (name, number) in &self.kernel {
+                links.push(attach_kernel(object, program, is_return, name, *number)?);
+            }
         }
         Ok(links)
     }
@@ -294,6 +306,27 @@ pub(super) fn attach_points(
             .map_err(failed)
     })
     .collect()
+}
+
+fn attach_kernel(
+    object: &Object,
+    program: &str,
+    is_return: bool,
+    name: &str,
+    number: u64,
+) -> Result<Link> {
+    let failed = |cause: &dyn std::fmt::Display| {
+        let what = format!("cannot trace the kernel's function {name}");
+        Error::new(ErrorKind::Kernel, what, cause, offered_instead(name))
+    };
+    let options = KprobeOpts {
+        cookie: number,
+        ..KprobeOpts::default()
+    };
+    find_program(object, program)
+        .ok_or_else(|| failed(&"no such program in the object"))?
+        .attach_kprobe_with_opts(is_return, name, options)
+        .map_err(|error| failed(&error))
 }
 
 pub(super) fn attach_tracepoint(

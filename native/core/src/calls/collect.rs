@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::pair::{CallRow, Entered, OpenCalls};
 use super::record::{Event, TakenCall};
 use super::report::CallReporter;
+use crate::decode::TextMask;
 use crate::stack::collect::{Collector, Learnt, Stack};
 
 /// Stacks of calls that are kept once, however often they come.
@@ -14,6 +15,7 @@ const STACKS_HELD: usize = 16_384;
 /// The calls' way from the ring to a report.
 pub(crate) struct CallCollector {
     reporter: CallReporter,
+    mask: TextMask,
     open: OpenCalls,
     stacks: HashSet<Arc<Stack>, ahash::RandomState>,
     calls: Vec<CallRow>,
@@ -21,9 +23,10 @@ pub(crate) struct CallCollector {
 }
 
 impl CallCollector {
-    pub(crate) fn new(reporter: CallReporter) -> Self {
+    pub(crate) fn new(reporter: CallReporter, mask: TextMask) -> Self {
         Self {
             reporter,
+            mask,
             open: OpenCalls::default(),
             stacks: HashSet::default(),
             calls: Vec::new(),
@@ -38,7 +41,7 @@ impl CallCollector {
             self.calls.push(self.open.take(&taken, None));
             return None;
         }
-        let arguments = self.reporter.arguments(&taken);
+        let arguments = self.reporter.arguments(&taken, &mut self.mask);
         let (stack, learnt) = processes.stack_of(&taken.sample);
         let entered = Entered {
             stack: self.same(stack),

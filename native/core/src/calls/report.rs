@@ -7,6 +7,7 @@ use super::record::{Event, TakenCall};
 use super::tables::{text_slot, told_arguments};
 use super::values;
 use crate::columns::{ArgumentRow, FunctionColumns, FunctionRow};
+use crate::decode::TextMask;
 use crate::functions::{Argument, Function, ValueType};
 use crate::stack::report::{Reporter, comm_text};
 
@@ -21,21 +22,25 @@ impl CallReporter {
         Self { functions }
     }
 
-    /// Text by argument; `None` where it could not be read.
-    pub(crate) fn arguments(&self, taken: &TakenCall) -> Arc<[Option<String>]> {
+    /// Text by argument, secrets masked; `None` where it could not be read.
+    pub(crate) fn arguments(
+        &self,
+        taken: &TakenCall,
+        mask: &mut TextMask,
+    ) -> Arc<[Option<String>]> {
         let Some(function) = self.function(taken.call.function) else {
             return Arc::default();
         };
-        let text = |(index, argument): (usize, &Argument)| {
+        let mut text = |(index, argument): (usize, &Argument)| {
             let raw = taken.argument(index)?;
             let Some(slot) = text_slot(function, index) else {
                 return values::text(argument.kind, raw);
             };
             let bytes = taken.text(slot)?;
-            Some(String::from_utf8_lossy(bytes).into_owned())
+            Some(mask.masked(argument.name.as_deref(), &String::from_utf8_lossy(bytes)))
         };
         let arguments = told_arguments(function);
-        arguments.iter().enumerate().map(text).collect()
+        arguments.iter().enumerate().map(&mut text).collect()
     }
 
     /// Appends an event; the names in its stack are known to `names`.

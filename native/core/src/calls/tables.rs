@@ -20,6 +20,12 @@ const REGISTERS: [u16; 17] = [
     80, 96, 88, 40, 104, 112, 32, 152, 72, 64, 56, 48, 24, 16, 8, 0, 128,
 ];
 
+/// DWARF's numbers of the registers in which the kernel's functions get their parameters.
+#[cfg(target_arch = "x86_64")]
+const PARAMETERS: [u8; 6] = [5, 4, 1, 2, 8, 9];
+#[cfg(target_arch = "aarch64")]
+const PARAMETERS: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
 /// The arguments that are read: as many as the kernel's part can carry.
 pub(crate) fn told_arguments(function: &Function) -> &[Argument] {
     &function.arguments[..function.arguments.len().min(MAX_ARGUMENTS)]
@@ -28,6 +34,7 @@ pub(crate) fn told_arguments(function: &Function) -> &[Argument] {
 /// `enum text_kind`: how the text is found that an argument is; 0 where it is none.
 fn text_kind(argument: &Argument) -> u8 {
     match (argument.kind, argument.location) {
+        (ValueType::Text, Location::Parameter(_)) => 5,
         (ValueType::Text, Location::Dynamic { .. }) => 4,
         (ValueType::Text, _) => 1,
         (ValueType::Counted { .. }, _) => 2,
@@ -111,7 +118,16 @@ fn value_bytes(kind: ValueType) -> u16 {
 fn value_spec(location: Location, bytes: u16) -> [u8; VALUE_BYTES] {
     let nothing = Value::default();
     let value = match location {
-        Location::Unreadable | Location::Parameter(_) => nothing,
+        Location::Unreadable => nothing,
+        Location::Parameter(number) => {
+            PARAMETERS
+                .get(usize::from(number))
+                .map_or(nothing, |at| Value {
+                    place: 1,
+                    base: register(*at),
+                    ..nothing
+                })
+        }
         Location::Register(number) => Value {
             place: 1,
             base: register(number),

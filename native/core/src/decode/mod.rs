@@ -59,7 +59,7 @@ use crate::records::{Endpoints, Record, kind};
 use connection::{Connection, Phase, RECEIVED, SENT};
 use engine::Engine;
 use limits::{Budgets, IGNORED_IDLE_NS};
-pub use privacy::PrivacySettings;
+pub use privacy::{PrivacySettings, TextMask};
 pub(crate) use start_line::{StartLine, StartLines};
 
 /// Threads whose names are remembered for records that come without.

@@ -25,6 +25,7 @@ use crate::calls::pair::CallRow;
 use crate::calls::record::{Event, TakenCall};
 use crate::calls::report::CallReporter;
 use crate::clock;
+use crate::decode::TextMask;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ring::{self, open_rings};
 use crate::unwind::tables::Tables;
@@ -97,6 +98,7 @@ impl Threads {
         mut tables: KernelTables,
         pace: Pace,
         calls: CallReporter,
+        mask: TextMask,
         first_pids: Vec<u32>,
     ) -> Result<Self> {
         let now_ns = clock::monotonic_ns();
@@ -116,7 +118,7 @@ impl Threads {
             pace,
             collector,
             rests: Rests::new(pace.max_depth),
-            calls: CallCollector::new(calls.clone()),
+            calls: CallCollector::new(calls.clone(), mask),
             captured: VecDeque::new(),
             to_names,
         };

@@ -30,6 +30,7 @@ use crate::calls::report::CallReporter;
 use crate::calls::tables;
 use crate::clock;
 use crate::columns::{CallsRow, calls_table};
+use crate::decode::TextMask;
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::{Function, resolve};
 use crate::layout;
@@ -220,7 +221,8 @@ impl StackSession {
             max_depth: self.settings.max_depth as usize,
         };
         let calls = CallReporter::new(Arc::clone(&self.functions));
-        Threads::start(&self.shared, tables, pace, calls, targets.alive())
+        let mask = TextMask::new(&self.settings.privacy);
+        Threads::start(&self.shared, tables, pace, calls, mask, targets.alive())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::functions::Scope;
+use crate::decode::PrivacySettings;
 use crate::object::Filter;
 
 /// `MAX_USER_FRAMES` of `bpf/include/stack_records.h`.
@@ -40,6 +41,8 @@ pub struct StackSettings {
     pub interval: Duration,
     /// On demand: how long samples are held for a capture; `None`: they are told every `interval`.
     pub keep: Option<Duration>,
+    /// What of strings in arguments is masked.
+    pub privacy: PrivacySettings,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
     /// Size of the ring for calls, likewise.

@@ -8,6 +8,7 @@ mod decoding;
 mod json;
 mod names;
 mod shapes;
+mod texts;
 
 use std::ops::Range;
 
@@ -20,6 +21,7 @@ pub(super) use bodies::{BodyKind, media_type};
 use decoding::Decoded;
 use names::SensitiveNames;
 use shapes::Shapes;
+pub use texts::TextMask;
 
 pub(super) const MASK: &str = "***";
 
