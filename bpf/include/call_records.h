@@ -27,7 +27,7 @@ struct call {
 	__u64 entered_ns; /* exit: CLOCK_MONOTONIC when the entry was done with, of the call that ends */
 	__u64 context;	/* Go: the goroutine; else 0 */
 	__u64 result;	/* exit */
-	__u16 known;	/* arguments that could be read, a bit each; bit MAX_ARGUMENTS + n: text n */
+	__u16 known;	/* entry: arguments that could be read, a bit each; bit MAX_ARGUMENTS + n: text n. exit: bit 0, `result` */
 	__u8 event;	/* enum call_event */
 	__u8 reserved[5];
 	__u64 arguments[MAX_ARGUMENTS];

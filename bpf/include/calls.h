@@ -285,7 +285,7 @@ static __always_inline void tell_entry(void *ctx, const struct function_spec *sp
 	give_back(scratch);
 }
 
-static __always_inline void tell_exit(__u32 function, __u64 context, __u64 entered_ns, __u64 result)
+static __always_inline void tell_exit(__u32 function, __u64 context, __u64 entered_ns, __u64 result, bool has_result)
 {
 	struct stack_scratch *scratch;
 	__u32 use;
@@ -298,6 +298,7 @@ static __always_inline void tell_exit(__u32 function, __u64 context, __u64 enter
 	begin_call(scratch, function, CALL_EXIT, context);
 	scratch->call.entered_ns = entered_ns;
 	scratch->call.result = result;
+	scratch->call.known = has_result;
 	emit_call(scratch, false);
 	give_back(scratch);
 }

@@ -83,10 +83,14 @@ static __always_inline void enter_frame(struct pt_regs *ctx, bool in_kernel)
 		count_call_loss(LOSS_OPEN_CALLS);
 }
 
+/* Of a cookie: the function jumps to another one there, whose result will be its own. */
+#define ENDS_IN_ANOTHER (1ULL << 32)
+
 static __always_inline void leave_frame(struct pt_regs *ctx, __u32 popped)
 {
 	__u64 now = bpf_ktime_get_ns(), *entered, entered_ns;
-	__u32 function = bpf_get_attach_cookie(ctx);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 function = cookie;
 	struct function_spec *spec = bpf_map_lookup_elem(&functions, &function);
 	struct open_call call;
 
@@ -99,7 +103,7 @@ static __always_inline void leave_frame(struct pt_regs *ctx, __u32 popped)
 	entered_ns = *entered;
 	bpf_map_delete_elem(&open_calls, &call);
 	count_exit(function, call.pid, now - entered_ns);
-	tell_exit(function, told_context(&call), entered_ns, PT_REGS_RC(ctx));
+	tell_exit(function, told_context(&call), entered_ns, PT_REGS_RC(ctx), !(cookie & ENDS_IN_ANOTHER));
 }
 
 static __always_inline void check_returns(void)
@@ -126,7 +130,7 @@ int handle_call_session(struct pt_regs *ctx)
 		return 1;
 	if (session_is_return(ctx)) {
 		count_exit(function, pid, now - *entered);
-		tell_exit(function, 0, *entered, PT_REGS_RC(ctx));
+		tell_exit(function, 0, *entered, PT_REGS_RC(ctx), true);
 		return 0;
 	}
 	check_returns();

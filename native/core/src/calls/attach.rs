@@ -23,6 +23,8 @@ pub(super) const EXIT: &str = "handle_call_exit";
 const KERNEL_ENTRY: &str = "handle_kernel_entry";
 const KERNEL_RETURN: &str = "handle_kernel_return";
 pub(super) const TRACEPOINT: &str = "handle_tracepoint";
+/// Of a cookie: the function ends in another one there, and its result is not known yet.
+const ENDS_IN_ANOTHER: usize = 1 << 32;
 /// Every process that runs the file; the programs look whether it is a target.
 const EVERY_PROCESS: i32 = -1;
 
@@ -133,6 +135,15 @@ impl CallPlan {
                 }
                 self.point(Step::Entry, path, entry, number, 0);
             }
+            Returns::Around { returns, jumps } => {
+                for offset in returns {
+                    self.point(Step::Exit, path, *offset, number, 0);
+                }
+                for offset in jumps {
+                    self.point(Step::Exit, path, *offset, number | ENDS_IN_ANOTHER, 0);
+                }
+                self.point(Step::Entry, path, entry, number, 0);
+            }
             Returns::None => self.point(Step::Entry, path, entry, number, 0),
         }
     }
@@ -207,6 +218,10 @@ impl CallPlan {
                 };
                 let why = match returns {
                     Returns::Probe => "entries and exits of the function".to_owned(),
+                    Returns::Around { returns, jumps } => format!(
+                        "entries, and exits at {} instructions: exceptions find the stack as it is",
+                        returns.len() + jumps.len()
+                    ),
                     Returns::At(places) => format!(
                         "entries, and exits at {} return instructions: the return address stays as it is",
                         places.len()

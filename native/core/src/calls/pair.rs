@@ -80,7 +80,7 @@ impl OpenCalls {
             (Event::Exit, _) => {
                 let duration_ns = head.time_ns.saturating_sub(taken.call.entered_ns);
                 row.duration_ns = Some(duration_ns);
-                row.result = Some(taken.call.result);
+                row.result = (taken.call.known & 1 != 0).then_some(taken.call.result);
                 let open = self.leave((head.pid, context), &row, taken.call.entered_ns);
                 let called_ns = open.as_ref().map_or(0, |open| open.called_ns);
                 row.self_ns = Some(duration_ns.saturating_sub(called_ns));

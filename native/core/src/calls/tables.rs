@@ -72,7 +72,7 @@ fn spec(function: &Function) -> Vec<u8> {
     let arguments = told_arguments(function);
     let flags = match &function.site {
         Site::User { returns, .. } => match returns {
-            Returns::Probe => 0,
+            Returns::Probe | Returns::Around { .. } => 0,
             Returns::At(_) => IS_GO,
             Returns::None => NO_RETURN,
         },

@@ -9,6 +9,7 @@ mod debug_files;
 mod describe;
 mod dwarf;
 mod elf;
+mod exceptions;
 mod golang;
 mod kernel;
 mod libraries;
@@ -101,6 +102,9 @@ pub enum Returns {
     /// By probes on its return instructions, whose offsets in the file these are. Go moves stacks, and with them what a
     /// return probe has put there.
     At(Vec<u64>),
+    /// By probes on its return instructions, and on the jumps by which it ends in another function (offsets in the file):
+    /// an exception that leaves it would not get past a return probe.
+    Around { returns: Vec<u64>, jumps: Vec<u64> },
     /// Not at all.
     None,
 }

@@ -6,6 +6,7 @@ use object::ReadRef;
 
 use super::code_file::CodeFile;
 use super::elf::Elf;
+use super::exceptions;
 use super::pattern::{Pattern, did_you_mean};
 use super::scope::{Scope, ScopeFile};
 use super::spec::FileName;
@@ -114,6 +115,7 @@ fn find_in(file: &ScopeFile, wanted: &Pattern, limit: usize) -> Result<Vec<Funct
     let mut functions = bounded(functions.collect(), wanted.text(), limit)?;
     if let Some(elf) = &elf {
         add_returns(&mut functions, &code.symbols, elf);
+        exceptions::keep_returns(&mut functions, &code.symbols, elf);
     }
     add_signatures(&mut functions, &addresses, &code);
     functions.sort_by(|one, other| one.name.cmp(&other.name));

@@ -42,6 +42,32 @@ pub(crate) fn places(code: &[u8]) -> Option<Places> {
     })
 }
 
+/// Where a function ends, from its first instruction on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Exits {
+    pub(crate) returns: Vec<u64>,
+    /// Jumps to elsewhere, and where to; before the function's begin wraps around.
+    pub(crate) jumps: Vec<(u64, u64)>,
+    pub(crate) has_calls: bool,
+}
+
+/// `None` where the bytes are not code throughout.
+pub(crate) fn exits(code: &[u8]) -> Option<Exits> {
+    if code.is_empty() || code.len() > MAX_CODE {
+        return None;
+    }
+    let mut found = Exits::default();
+    for (at, flow) in flow(code)? {
+        match flow {
+            Flow::Return => found.returns.push(at),
+            Flow::Call => found.has_calls = true,
+            Flow::Jump(target) if target >= code.len() as u64 => found.jumps.push((at, target)),
+            Flow::On | Flow::Jump(_) | Flow::Branch(_) => {}
+        }
+    }
+    Some(found)
+}
+
 /// Behind the last of the branches to where the function is started again.
 fn begin(flow: &[(u64, Flow)]) -> u64 {
     let starts_again = |target: u64| {
@@ -50,7 +76,11 @@ fn begin(flow: &[(u64, Flow)]) -> u64 {
         let end = block.iter().position(|(_, flow)| *flow == Flow::Jump(0));
         end.is_some_and(|end| {
             let straight = &block[..end];
-            straight.iter().any(|(_, flow)| *flow == Flow::Call)
+            straight
+                .iter()
+                .filter(|(_, flow)| *flow == Flow::Call)
+                .count()
+                == 1
                 && straight
                     .iter()
                     .all(|(_, flow)| matches!(flow, Flow::On | Flow::Call))

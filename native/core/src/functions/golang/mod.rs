@@ -3,5 +3,5 @@
 mod code;
 mod table;
 
-pub(super) use code::places;
+pub(super) use code::{Exits, exits, places};
 pub(super) use table::functions;
