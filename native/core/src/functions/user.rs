@@ -78,7 +78,7 @@ pub(super) fn files(file: &FileName, wanted: &str, scope: &Scope) -> Result<Vec<
 fn find_in(file: &ScopeFile, wanted: &Pattern, limit: usize) -> Result<Vec<Function>> {
     let code = CodeFile::open(file)?;
     let elf = code.elf();
-    let chosen = choose(&code.symbols, wanted);
+    let chosen = without_parts(choose(&code.symbols, wanted));
     let (resolvers, chosen): (Vec<_>, Vec<_>) =
         chosen.into_iter().partition(|symbol| symbol.is_resolver);
     let placed = by_place(&chosen, elf.as_ref());
@@ -141,6 +141,14 @@ fn choose<'a>(symbols: &'a [Symbol], wanted: &Pattern) -> Vec<&'a Symbol> {
         .iter()
         .filter(|symbol| names::matches(&symbol.name, wanted))
         .collect()
+}
+
+/// Who names a function does not mean the part of it that the compiler has put elsewhere, unless there is nothing else.
+fn without_parts(chosen: Vec<&Symbol>) -> Vec<&Symbol> {
+    let (parts, whole): (Vec<_>, Vec<_>) = chosen
+        .into_iter()
+        .partition(|symbol| symbol.name.contains(".cold"));
+    if whole.is_empty() { parts } else { whole }
 }
 
 /// Names of the same code belong together; what is no code of the file is left out.
