@@ -6,9 +6,9 @@ import os
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from universal_tracer.cli.http_settings import privacy_settings
 from universal_tracer.cli.on_demand.plan import BEFORE_S, LATE_S
 from universal_tracer.config.rules import ON_DEMAND
-from universal_tracer.cli.http_settings import privacy_settings
 from universal_tracer.system.processes import pids_named
 
 if TYPE_CHECKING:
