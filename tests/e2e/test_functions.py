@@ -70,6 +70,44 @@ def test_every_entry_and_exit_is_told_once(calls: Path, way: str) -> None:
     assert numbers(events, "exit") == RETURNING
 
 
+def test_an_exit_tells_duration_and_result_of_its_own_entry(calls: Path) -> None:
+    events = traced(calls, "nap", "descend")
+    naps = [event for event in events if event["function"] == "nap" and event["event"] == "exit"]
+    for event in naps:
+        assert NAP_NS <= event["duration_ns"]
+        assert event["return_value"] == -7
+    begun = [event["timestamp_ns"] for event in events if event["function"] == "nap"]
+    assert begun == sorted(begun)
+    depths = [
+        event["return_value"] for event in events if event["event"] == "exit" and "descend" in event["stack"]
+    ]
+    assert depths == [*range(1, DEPTH + 1), 1, 2]
+    durations = [event["duration_ns"] for event in events if event["return_value"] in range(1, DEPTH + 1)]
+    assert durations[:DEPTH] == sorted(durations[:DEPTH])
+
+
+def test_arguments_are_those_of_the_call(calls: Path) -> None:
+    events = traced(calls, "add", "name_it")
+    added = [event for event in events if event["function"] == "add"]
+    for kind in ("entry", "exit"):
+        told = [event["arguments"] for event in added if event["event"] == kind]
+        assert told == [
+            [
+                {"name": "left", "type": "i32", "value": str(-number)},
+                {"name": "right", "type": "i64", "value": str(3 * number)},
+            ]
+            for number in range(ADDED)
+        ]
+    assert [event["return_value"] for event in added if event["event"] == "exit"] == [
+        2 * number for number in range(ADDED)
+    ]
+    named = [
+        event["arguments"] for event in events if event["function"] == "name_it" and event["event"] == "entry"
+    ]
+    assert [arguments[0]["value"] for arguments in named] == ["alpha", "beta", "gamma", "delta", 'eta "é"']
+    assert [arguments[1]["value"] for arguments in named] == ["0", "1", "2", "3", "4"]
+
+
 def test_threads_and_children_are_told_apart(calls: Path) -> None:
     events = traced(calls, "in_thread", "in_child", "main")
     threads = {event["tid"] for event in events if event["function"] == "in_thread"}

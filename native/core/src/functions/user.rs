@@ -358,7 +358,8 @@ mod tests {
             panic!("{found:?}")
         };
         assert_eq!(path.to_str(), Some(program().as_str()));
-        assert_eq!(*returns, Returns::Probe);
+        // a panic walks the stack of a program in Rust
+        assert!(matches!(returns, Returns::Around { returns, .. } if !returns.is_empty()));
         assert!(*entry > 0);
     }
 
