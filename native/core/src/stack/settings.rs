@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::functions::Scope;
 use crate::decode::PrivacySettings;
+use crate::functions::Scope;
 use crate::object::Filter;
 
 /// `MAX_USER_FRAMES` of `bpf/include/stack_records.h`.
