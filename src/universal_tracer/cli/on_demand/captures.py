@@ -44,6 +44,13 @@ class Request:
     begin_ns: int
     end_ns: int
     tid: int | None
+    request_id: str | None
+    route: str | None
+
+    def served(self) -> pl.Expr:
+        """Whether a `profile` row is of its thread, while it was served."""
+        is_during = pl.col("timestamp_ns").is_between(self.begin_ns, self.end_ns, closed="left")
+        return (pl.col("tid") == self.tid) & is_during
 
 
 @dataclass(slots=True)
@@ -240,7 +247,7 @@ class Captures:
     def _frames(self, capture: Capture) -> dict[str, pl.DataFrame]:
         frames = self._ring.between(capture.begin_ns, capture.end_ns)
         if capture.profile and _PROFILE in self._plan.event_types:
-            frames[_PROFILE] = pl.concat(capture.profile)
+            frames[_PROFILE] = _with_request(pl.concat(capture.profile), capture.request)
         kept = self._plan.kept
         if kept is not None:
             frames = {name: kept(name, frame) for name, frame in frames.items()}
@@ -273,4 +280,16 @@ def _event_text(event: dict[str, Any]) -> str:
 def _request(fired: Fired) -> Request | None:
     if fired.event is None or fired.event["type"][0] != _HTTP:
         return None
-    return Request(int(fired.event["timestamp_ns"][0]), fired.at_ns, fired.event["tid"][0])
+    row = fired.event.row(0, named=True)
+    return Request(row["timestamp_ns"], fired.at_ns, row["tid"], row["request_id"], row["route"])
+
+
+def _with_request(profile: pl.DataFrame, request: Request | None) -> pl.DataFrame:
+    """Its `request_id` and `route` in the rows of the thread that served it."""
+    if request is None:
+        return profile
+    served = request.served()
+    return profile.with_columns(
+        pl.when(served).then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
+        for name, value in (("request_id", request.request_id), ("route", request.route))
+    )

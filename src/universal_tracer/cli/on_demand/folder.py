@@ -91,13 +91,9 @@ def _write(sinks: Sequence[Sink], frames: Mapping[str, pl.DataFrame]) -> None:
 
 def _of_request(capture: Capture, profile: pl.DataFrame | None) -> pl.DataFrame | None:
     """What the thread did that served the request, while it did; None where no request is meant."""
-    request = capture.request
-    if request is None or profile is None or request.tid is None:
+    if capture.request is None or profile is None:
         return None
-    begin_ns, until_ns = request.begin_ns, request.end_ns
-    rows = profile.filter(
-        (pl.col("tid") == request.tid) & pl.col("timestamp_ns").is_between(begin_ns, until_ns, closed="left")
-    )
+    rows = profile.filter(capture.request.served())
     return rows if not rows.is_empty() else None
 
 
