@@ -64,6 +64,7 @@ class Session:
     every_tick: list[EveryTick] = field(default_factory=list)
     wind_down: Callable[[], bool] = _at_once
     deadline_s: float | None = None
+    tick_ms: int = TICK_MS
     meters: list[Meter] = field(default_factory=list)
     periodic: PeriodicMeter | None = None
     condition: Stage | None = None
@@ -121,8 +122,8 @@ class Session:
         if self.periodic is not None:
             until_s.append(self.periodic.due_s)
         if not until_s:
-            return TICK_MS
-        return max(0, min(TICK_MS, round((min(until_s) - time.monotonic()) * 1000)))
+            return self.tick_ms
+        return max(0, min(self.tick_ms, round((min(until_s) - time.monotonic()) * 1000)))
 
     def _tick(self, wait_ms: int) -> None:
         for source in self.sources:

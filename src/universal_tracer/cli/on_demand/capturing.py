@@ -6,7 +6,7 @@ import os
 import signal
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from universal_tracer.cli.on_demand.triggers import FileWatch, LevelWatch, SignalWatch, Watch
 from universal_tracer.cli.outputs import require_writable
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from universal_tracer.cli.talk import Talk
     from universal_tracer.cli.targets import Targets
     from universal_tracer.model.ports import RunSummary, Source
+
+
+# Nobody waits for events: a trigger that is known half a second later captures the same seconds.
+_WAITING_TICK_MS: Final = 500
 
 
 class Capturing:
@@ -64,6 +68,8 @@ class Capturing:
         session.sinks.append(captures)
         session.meters.append(captures)
         session.every_tick.append(captures.tick)
+        if not self.plan.tells_other_events:
+            session.tick_ms = _WAITING_TICK_MS
         self._captures = captures
 
     def describe(self) -> str:

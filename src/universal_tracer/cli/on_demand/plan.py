@@ -51,6 +51,11 @@ class OnDemand:
     kept: Stage | None
     """What `--where` keeps of these types."""
 
+    @property
+    def tells_other_events(self) -> bool:
+        """Whether events come that are not those of captures."""
+        return [tracer.name for tracer in self.tracers] != [CAPTURING]
+
     def describe(self) -> str:
         """For people: when something is captured."""
         return f"{BEFORE_S} s before and {AFTER_S} s after {self.trigger.describe()}"
