@@ -5,8 +5,8 @@
 Measured are the processor time of the tracer's threads (/proc/PID/task/*/schedstat) and the time in its
 kernel programs, in percent of one core, once it waits. Each round runs every variant once, in turns, with one
 and with several programs that compute all the time; the figure is the median of the rounds. Where others use
-the machine the programs get less of it, and fewer samples are taken: the last column says how many of the 99 a
-second for each of the machine's CPUs were due. Needs root.
+the machine the programs get less of it, and fewer samples are taken: the last column says how many of the 99
+a second for each of the machine's CPUs were due. Needs root.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from universal_tracer.cli.tracers import TRACERS
 from universal_tracer.config.trigger import Level, parse_trigger
 from universal_tracer.model.ports import Loss
 from universal_tracer.model.schema import shape
+from universal_tracer.model.series import Series
 from universal_tracer.pipeline.where import Where
 from universal_tracer.system.usage import Rate
 
@@ -83,7 +84,10 @@ class Setting:
         self.run = run
         self.watch = FakeWatch()
         source: Any = run
-        surroundings = Surroundings(source, "pid 1", Talk("quiet"), lambda: run.told, run.lost.extend)
+        self.series = Series()
+        surroundings = Surroundings(
+            source, "pid 1", Talk("quiet"), lambda: run.told, run.lost.extend, self.series
+        )
         self.captures = Captures(plan, [self.watch], surroundings)
         run.now_ns += 60 * NS
 
@@ -114,6 +118,12 @@ def samples(number: int, at_ns: int, function: str, tid: int = 7, count: int = 1
         "stack": [function], "frames": [frame], "count": count, "value_ns": count, "end": "complete",
         "capture": number,
     }  # fmt: skip
+
+
+def triggers(setting: Setting) -> dict[tuple[str, ...], Any]:
+    """What metrics say became of the triggers."""
+    families = {family.metric.name: family for family in setting.series.families()}
+    return dict(families["universal_tracer_triggers_total"].series)
 
 
 def only(directory: Path) -> Path:
@@ -179,6 +189,7 @@ def test_captures_of_a_run_are_bounded_and_the_rest_is_lost(run: FakeRun, tmp_pa
     setting.fire(*(run.now_ns + second * NS for second in range(MAX_CAPTURES + 2)))
     assert len(run.asked) == MAX_CAPTURES
     assert run.lost == [Loss("stack", "captures", 1)] * 2
+    assert triggers(setting) == {("captured",): MAX_CAPTURES, ("further",): 0, ("beyond",): 2}
     assert setting.captures.summary() == "captures: no capture, 2 triggers beyond max_captures"
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from universal_tracer.config.listen import Listen
     from universal_tracer.config.tree import Config
     from universal_tracer.model.ports import Meter, PeriodicMeter, Source
+    from universal_tracer.model.series import Series
     from universal_tracer.pipeline.stack_shares import StackShares
 
 _SAMPLING: Final = "stack"
@@ -32,6 +33,7 @@ class Meters:
     periodic: PeriodicMeter | None = None
     stacks: StackShares | None = None
     description: str = ""
+    series: Series | None = None
 
 
 def open_meters(config: Config, tracers: Sequence[Tracer], stack: ExitStack) -> Meters:
@@ -61,6 +63,7 @@ def _open_prometheus(listen: Listen, tracers: Sequence[Tracer], stack: ExitStack
     stack.callback(endpoint.close)
     _ask_own_cost(series, stack)
     endpoint.serve()
+    meters.series = series
     metrics = import_module("universal_tracer.pipeline.aggregate").Metrics
     for tracer in tracers:
         series.add(EVENTS, (tracer.name,), 0)

@@ -230,7 +230,7 @@ class _Run:
         memory = MemoryWatch(self._settings.config.limits.memory.amount, self._talk.warn)
         session.every_tick = [arrivals, memory]
         if self._capturing is not None:  # silence is what is wanted
-            self._capturing.begin(session, self._targets)
+            self._capturing.begin(session, self._targets, self._meters.series)
         else:
             session.every_tick.append(self._silence_note(session, started))
         return session

@@ -86,6 +86,13 @@ EVENTS_LOST = Metric(
     "Events that were not recorded, by the place where they got lost",
     is_capped=False,
 )
+TRIGGERS = Metric(
+    "universal_tracer_triggers_total",
+    _COUNTER,
+    ("outcome",),
+    "What fired on demand: `captured`, `further` (within a second of such a one), `beyond` (max_captures)",
+    is_capped=False,
+)
 SERIES_CAPPED = Metric(
     "universal_tracer_series_capped_total",
     _COUNTER,
@@ -174,6 +181,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             FUNCTION_SECONDS,
             EVENTS,
             EVENTS_LOST,
+            TRIGGERS,
             SERIES_CAPPED,
             BPF_SECONDS,
             CPU_SECONDS,

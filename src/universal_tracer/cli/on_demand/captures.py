@@ -19,6 +19,7 @@ from universal_tracer.cli.on_demand.plan import AFTER_S, BEFORE_S, LATE_S
 from universal_tracer.cli.on_demand.triggers import Fired
 from universal_tracer.cli.talk import plural
 from universal_tracer.model.errors import OutputError
+from universal_tracer.model.metrics import TRIGGERS
 from universal_tracer.model.ports import Loss
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
     from universal_tracer.cli.on_demand.triggers import Watch
     from universal_tracer.cli.talk import Talk
     from universal_tracer.model.ports import Source
+    from universal_tracer.model.series import Series
 
 _NS: Final = 1_000_000_000
 # Two captures begin so far apart at least.
 _APART_NS: Final = _NS
 _PROFILE: Final = "profile"
 _HTTP: Final = "http"
+# What becomes of a trigger, in metrics.
+_CAPTURED, _FURTHER, _BEYOND = "captured", "further", "beyond"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,13 @@ class Surroundings:
     told: Callable[[], int]
     """How many captures the source has told."""
     lose: Callable[[Sequence[Loss]], None]
+    series: Series | None = None
+    """Where metrics are counted, if they are."""
+
+    def count(self, outcome: str, triggers: int) -> None:
+        """Count what has become of triggers."""
+        if self.series is not None:
+            self.series.add(TRIGGERS, (outcome,), triggers)
 
 
 class Captures:
@@ -103,6 +114,8 @@ class Captures:
         self._name = str(plan.directories[0])
         self.further = 0
         self.beyond = 0
+        for outcome in (_CAPTURED, _FURTHER, _BEYOND):
+            run.count(outcome, 0)
         self.written: list[Path] = []
 
     @property
@@ -201,6 +214,7 @@ class Captures:
             self._note_beyond(1)
             return
         self._count += 1
+        self._run.count(_CAPTURED, 1)
         self._free_from_ns = fired.at_ns + _APART_NS
         oldest_ns = time.time_ns() - (BEFORE_S + LATE_S) * _NS
         begin_ns = max(fired.at_ns - BEFORE_S * _NS, min(self._began_ns, fired.at_ns - 1), oldest_ns)
@@ -212,6 +226,7 @@ class Captures:
 
     def _note_further(self, count: int) -> None:
         self.further += count
+        self._run.count(_FURTHER, count)
         if self._pending:
             self._pending[-1].further += count
 
@@ -222,6 +237,7 @@ class Captures:
                 "counted as lost (stack_tracer.max_captures)"
             )
         self.beyond += count
+        self._run.count(_BEYOND, count)
         self._run.lose([Loss("stack", "captures", count)])
 
     def _is_complete(self, capture: Capture) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from universal_tracer.cli.talk import Talk
     from universal_tracer.cli.targets import Targets
     from universal_tracer.model.ports import RunSummary, Source
+    from universal_tracer.model.series import Series
 
 
 # Nobody waits for events: a trigger that is known half a second later captures the same seconds.
@@ -53,7 +54,7 @@ class Capturing:
                     directory.mkdir(exist_ok=True)
         require_writable(self.plan.checks(), None)
 
-    def begin(self, session: Session, targets: Targets) -> None:
+    def begin(self, session: Session, targets: Targets, series: Series | None) -> None:
         """Everything is attached: take part. Raises KernelError where a figure cannot be had."""
         stacks = next(source for source in session.sources if source.tracer == "stack")
         module = import_module("universal_tracer.cli.on_demand.captures")
@@ -63,6 +64,7 @@ class Capturing:
             talk=self._talk,
             told=lambda: session.hits.get("captures", 0),
             lose=session.lose,
+            series=series,
         )
         captures: Captures = module.Captures(self.plan, self._watches(stacks, targets), run)
         session.sinks.append(captures)
