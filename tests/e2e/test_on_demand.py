@@ -254,3 +254,26 @@ def test_a_dry_run_tells_the_trigger(phases: Path, tmp_path: Path) -> None:
     assert "5 s before and 5 s after http.status>=500 or SIGUSR1" in plan
     assert "attach: http:" in plan
     assert list(tmp_path.iterdir()) == []
+
+
+def test_calls_of_functions_are_in_captures_alone(tmp_path: Path) -> None:
+    need_root()
+    waits, out = compiled("waits", tmp_path), tmp_path / "out"
+    words = ["--trigger", "SIGUSR1", "--trace-function", f"u:{waits}:sleep_a_little"]
+    with (
+        running(waits, "2000") as program,
+        Tracer("--tracer", "stack", *words, "--pid", program.pid, "--output", f"{out}/") as tracer,
+    ):
+        time.sleep(2)
+        fire(tracer)
+        time.sleep(1)
+        run = tracer.stop()
+    (capture,) = captures_in(out)
+    calls = [event for event in capture.json("stack-events.json") if event["type"] == "function"]
+    at_ns = capture.trigger["timestamp_ns"]
+    assert {event["function"] for event in calls} == {"sleep_a_little"}
+    assert (
+        min(event["timestamp_ns"] for event in calls) < at_ns < max(event["timestamp_ns"] for event in calls)
+    )
+    assert capture.trigger["events"]["function"] == len(calls)
+    assert run.of_type("function") == []

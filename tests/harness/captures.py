@@ -89,7 +89,9 @@ def fire(tracer: Tracer) -> None:
 def compiled(name: str, directory: Path) -> Path:
     """Return the program made of one of the C sources among the apps."""
     program = directory / name
-    subprocess.run([need_command("gcc"), "-O2", "-g", "-o", program, APPS / f"{name}.c"], check=True)
+    subprocess.run(
+        [need_command("gcc"), "-O2", "-g", "-pthread", "-o", program, APPS / f"{name}.c"], check=True
+    )
     return program
 
 

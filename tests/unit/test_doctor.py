@@ -148,6 +148,13 @@ def test_hidden_symbols_are_told(tmp_path: Path, content: str | None, state: Sta
     assert states(machine.kernel(Path("/"), tmp_path))["symbols"] is state
 
 
+def test_a_figure_that_triggers_lack_is_told(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    assert states(machine.kernel(Path("/"), tmp_path))["triggers"] is State.DEGRADED
+    (tmp_path / "proc/self/schedstat").touch()
+    assert states(machine.kernel(Path("/"), tmp_path))["triggers"] is State.OK
+
+
 def test_a_module_counts_as_set(tmp_path: Path) -> None:
     path = with_configuration(tmp_path) / "proc/config.gz"
     path.write_bytes(gzip.compress(b'CONFIG_BPF=m\nCONFIG_LOCALVERSION="-x"\n'))

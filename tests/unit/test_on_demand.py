@@ -11,10 +11,13 @@ import polars as pl
 import pytest
 
 from universal_tracer.cli.on_demand.captures import Captures, Surroundings
+from universal_tracer.cli.on_demand.capturing import Capturing
 from universal_tracer.cli.on_demand.event_ring import EventRing
 from universal_tracer.cli.on_demand.plan import OnDemand
 from universal_tracer.cli.on_demand.triggers import FileWatch, Fired, LevelWatch, SignalWatch
+from universal_tracer.cli.session import Session
 from universal_tracer.cli.talk import Talk
+from universal_tracer.cli.targets import Targets
 from universal_tracer.cli.tracers import TRACERS
 from universal_tracer.config.trigger import Level, parse_trigger
 from universal_tracer.model.ports import Loss
@@ -68,7 +71,7 @@ class Setting:
         self, run: FakeRun, directory: Path, trigger: str = "SIGUSR1", *, helpers: bool = True
     ) -> None:
         parsed = parse_trigger(trigger)
-        plan = OnDemand(
+        self.plan = OnDemand(
             trigger=parsed,
             conditions=tuple(
                 (one, Where(one.sql, [one.event_type], "--trigger", trigger)) for one in parsed.events
@@ -88,7 +91,7 @@ class Setting:
         surroundings = Surroundings(
             source, "pid 1", Talk("quiet"), lambda: run.told, run.lost.extend, self.series
         )
-        self.captures = Captures(plan, [self.watch], surroundings)
+        self.captures = Captures(self.plan, [self.watch], surroundings)
         run.now_ns += 60 * NS
 
     def fire(self, *at_ns: int) -> None:
@@ -264,6 +267,23 @@ def test_a_directory_that_goes_away_is_an_error_with_its_name(run: FakeRun, tmp_
     with pytest.raises(OSError, match="No such file"):
         setting.captures.close()
     assert setting.captures.name == str(directory)
+
+
+class FakeSource:
+    def __init__(self, tracer: str) -> None:
+        self.tracer = tracer
+
+    def live_targets(self) -> list[int]:
+        return []
+
+
+def test_stacks_are_stopped_last_so_that_the_last_events_may_fire(tmp_path: Path) -> None:
+    sources: list[Any] = [FakeSource("stack"), FakeSource("http")]
+    session = Session(sources, [], [], frozenset(), [])
+    plan = Setting(FakeRun(), tmp_path).plan
+    Capturing(plan, Talk("quiet")).begin(session, Targets(pids=[1]), None)
+    assert [source.tracer for source in session.sources] == ["http", "stack"]
+    assert session.sinks == session.meters
 
 
 def test_the_ring_forgets_what_is_old_or_too_much(run: FakeRun) -> None:

@@ -83,6 +83,8 @@ def trace(settings: Settings, command: Sequence[str]) -> ExitCode:
     if settings.config.run.dry_run:
         imported("universal_tracer.cli.dry_run:print_plan")(settings, tracers, events, files, command)
         return ExitCode.OK
+    if on_demand is not None:
+        events = on_demand.told(events)
     with ExitStack() as stack:
         return _Run(settings, tracers, kept, stack, on_demand).execute(events, files, command)
 

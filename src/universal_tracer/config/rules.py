@@ -97,7 +97,7 @@ def _modes(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     stack = config.stack_tracer
     if stack.mode in _TRACING and not stack.trace_functions:
         yield _told(origins, "stack_tracer.mode", f"{stack.mode!r} traces functions, and none is named")
-    if stack.mode not in _TRACING and stack.trace_functions:
+    if stack.mode not in (*_TRACING, ON_DEMAND) and stack.trace_functions:
         yield _told(origins, "stack_tracer.trace_functions", f"{stack.mode!r} traces no functions")
 
 

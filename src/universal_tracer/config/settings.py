@@ -86,8 +86,8 @@ def _settings(collected: Collected) -> Settings:
 
 
 def _imply(collected: Collected) -> None:
-    """Who names functions wants them traced, and who names a trigger captures, without having to say so."""
-    for key, mode in ((_FUNCTIONS, "tracing"), (_TRIGGER, ON_DEMAND)):
+    """Who names a trigger wants captures, who names functions wants them traced, without having to say so."""
+    for key, mode in ((_TRIGGER, ON_DEMAND), (_FUNCTIONS, "tracing")):
         if collected.values.get(key) and _MODE not in collected.origins:
             collected.values[_MODE] = mode
             collected.origins[_MODE] = collected.origins[key]

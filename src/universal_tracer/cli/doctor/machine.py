@@ -92,7 +92,7 @@ def kernel(types: Path = KERNEL_TYPES, root: Path = Path("/")) -> Section:
         checks.append(
             missing("BTF", f"{types} is not there", "mount -t sysfs sysfs /sys, or " + _BOOT_ANOTHER)
         )
-    return Section("kernel", [*checks, _symbols(root / "proc/kallsyms"), *_options(root)])
+    return Section("kernel", [*checks, _symbols(root / "proc/kallsyms"), _triggers(root), *_options(root)])
 
 
 def _symbols(path: Path) -> Check:
@@ -108,6 +108,17 @@ def _symbols(path: Path) -> Check:
         "symbols",
         "the kernel hides where its functions are: they have no names",
         "run as root, or with CAP_SYSLOG; where that is not enough: sysctl kernel.kptr_restrict=1",
+    )
+
+
+def _triggers(root: Path) -> Check:
+    """What may start a capture on demand; one condition needs a figure of the kernel."""
+    if (root / "proc/self/schedstat").exists():
+        return ok("triggers", "events, cpu, runqueue_ms, file: and SIGUSR1 start captures (--trigger)")
+    return degraded(
+        "triggers",
+        "the kernel does not count how long threads wait: --trigger has no runqueue_ms, and all else",
+        "boot a kernel with CONFIG_SCHED_INFO=y",
     )
 
 

@@ -66,6 +66,8 @@ class Capturing:
             lose=session.lose,
             series=series,
         )
+        # what the others tell when they stop may still fire
+        session.sources = [*(source for source in session.sources if source is not stacks), stacks]
         captures: Captures = module.Captures(self.plan, self._watches(stacks, targets), run)
         session.sinks.append(captures)
         session.meters.append(captures)

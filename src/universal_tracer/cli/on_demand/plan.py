@@ -29,6 +29,7 @@ AFTER_S: Final = 5
 # A trigger may be known so much later than it happened: an answer is told with the tick after its last byte.
 LATE_S: Final = 2
 _TRIGGER: Final = "stack_tracer.trigger"
+_FUNCTION: Final = "function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class OnDemand:
     def tells_other_events(self) -> bool:
         """Whether events come that are not those of captures."""
         return [tracer.name for tracer in self.tracers] != [CAPTURING]
+
+    def told(self, events: Sequence[str]) -> tuple[str, ...]:
+        """Those that outputs of the run get: calls of functions are for captures alone."""
+        return tuple(event for event in events if event != _FUNCTION)
 
     def describe(self) -> str:
         """For people: when something is captured."""
@@ -140,7 +145,7 @@ def _directories(settings: Settings) -> tuple[Path, ...]:
 
 
 def _event_types(settings: Settings, tracers: Sequence[Tracer]) -> tuple[str, ...]:
-    made = [event for tracer in tracers for event in tracer.events if event not in ON_REQUEST]
     named = settings.config.output.events
-    wanted = made if named is None else [event for event in made if event in named]
+    made = [event for tracer in tracers for event in tracer.events]
+    wanted = [event for event in made if (event not in ON_REQUEST if named is None else event in named)]
     return (*wanted, *COMMON_EVENTS)
