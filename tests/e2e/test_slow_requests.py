@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -36,11 +37,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def service(directory: Path) -> Iterator[tuple[int, int]]:
-    """Run the how-to's service; gives its pid and port."""
+def service(directory: Path, work: str | None = None) -> Iterator[tuple[int, int]]:
+    """Run the how-to's service, with other *work* for a report; gives its pid and port."""
     need_root()
     source, port = directory / "service.py", free_port()
-    source.write_text(how_to_blocks("python")[0])
+    text = how_to_blocks("python")[0]
+    source.write_text(
+        text if work is None else text.replace("            yearly_report()", f"            {work}")
+    )
     with running(sys.executable, source, str(port)) as process:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
@@ -112,8 +116,8 @@ def test_a_slow_request_and_nothing_else(tmp_path: Path) -> None:
             run = tracer.stop()
     event = capture.trigger["event"]
     assert (event["route"], event["status"], event["pid"]) == ("/report", 200, pid)
-    http = [one for one in capture.json("http-events.json") if one["type"] == "http"]
-    assert [one["path"] for one in http] == [f"/orders/{number}" for number in range(7)] + ["/report"]
+    requests = [one for one in capture.json("http-events.json") if one["type"] == "http"]
+    assert [one["path"] for one in requests] == [f"/orders/{number}" for number in range(7)] + ["/report"]
     assert {one["type"] for one in run.events} == {"profile"}
     begin_ns, end_ns = event["timestamp_ns"], event["timestamp_ns"] + round(event["latency_ms"] * 1e6)
     during = [one for one in capture.stacks if begin_ns <= one["timestamp_ns"] < end_ns]
@@ -123,6 +127,29 @@ def test_a_slow_request_and_nothing_else(tmp_path: Path) -> None:
     assert {(one["request_id"], one["route"]) for one in hashing} == {(event["request_id"], "/report")}
     others = [one for one in capture.stacks if one not in during]
     assert {one["request_id"] for one in others} <= {None}
+
+
+def test_a_request_that_waits_and_not_the_wait_for_it(tmp_path: Path) -> None:
+    """The connection is idle before the request, for longer than the request takes."""
+    out = tmp_path / "out"
+    with service(tmp_path, "__import__('time').sleep(0.9)") as (pid, port):
+        words = ["--tracer", "stack", "--off-cpu", "--trigger", "http.latency_ms>500", "--pid", pid]
+        with Tracer(*words, "--output", f"{out}/") as tracer:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+            for path in ("/orders/1", "/report"):
+                time.sleep(1.5)
+                connection.request("GET", path)
+                connection.getresponse().read()
+            (capture,) = wait_for_captures(out, 1, tracer)
+            connection.close()
+            tracer.stop()
+    served = [event for event in capture.stacks if event["request_id"] is not None]
+    waited_ms = sum(event["value_ns"] for event in served if event["kind"] == "off-cpu") / 1e6
+    # less what is no whole period yet, more where other tests leave the thread no CPU
+    latency_ms = capture.trigger["event"]["latency_ms"]
+    assert 850 <= waited_ms <= latency_ms + 50
+    slept = [event for event in served if any("nanosleep" in name for name in event["stack"])]
+    assert sum(event["value_ns"] for event in slept) / 1e6 >= 850
 
 
 def test_requests_are_told_as_they_come_where_their_tracer_was_chosen(tmp_path: Path) -> None:
