@@ -154,16 +154,14 @@ def test_a_capture_is_written_once_its_window_is_over_and_its_stacks_are_named(
     setting = Setting(run, tmp_path)
     at_ns = run.now_ns
     setting.fire(at_ns)
-    run.now_ns = at_ns + 7 * NS
-    setting.captures.flush()
-    assert list(tmp_path.iterdir()) == []
     before, after = samples(1, at_ns - 3 * NS, "before"), samples(1, at_ns + 3 * NS, "after")
     setting.captures.measure("profile", rows("profile", before, after, samples(2, at_ns, "another")))
+    for told, seconds in ((1, 5), (0, 7)):
+        run.told = told
+        run.now_ns = at_ns + seconds * NS
+        setting.captures.flush()
+        assert list(tmp_path.iterdir()) == []
     run.told = 1
-    run.now_ns = at_ns + 5 * NS
-    setting.captures.flush()
-    assert list(tmp_path.iterdir()) == []
-    run.now_ns = at_ns + 7 * NS
     setting.captures.flush()
     assert only(tmp_path).name.startswith("capture-0001-2026-11-29T")
     events = json.loads((only(tmp_path) / "stack-events.json").read_text())
@@ -245,6 +243,29 @@ def test_a_slow_request_and_what_its_thread_did(run: FakeRun, tmp_path: Path) ->
     assert all(name in whole for name in ("earlier", "serve", "other_thread", "later"))
     assert "serve" in request
     assert not any(name in request for name in ("earlier", "other_thread", "later"))
+
+
+def test_what_is_known_late_fires_when_it_is_known(run: FakeRun, tmp_path: Path) -> None:
+    """Such as a request that timed out."""
+    setting = Setting(run, tmp_path, "http.latency_ms>500")
+    setting.captures.measure("http", rows("http", http(20, 600)))
+    known_ns = run.now_ns - 2 * NS
+    assert run.asked[1] == [known_ns + second * NS for second in range(-5, 6)]
+    setting.captures.close()
+
+
+def test_events_wait_for_names_that_take_long(run: FakeRun, tmp_path: Path) -> None:
+    setting = Setting(run, tmp_path)
+    setting.fire(run.now_ns)
+    setting.captures.measure("http", rows("http", http(60, 1, "/within")))
+    run.now_ns += 7 * NS
+    setting.captures.flush()
+    run.now_ns += 60 * NS
+    setting.captures.measure("http", rows("http", http(127, 1, "/later")))
+    run.told = 1
+    setting.captures.flush()
+    events = json.loads((only(tmp_path) / "http-events.json").read_text())
+    assert [event["path"] for event in events] == ["/within"]
 
 
 def test_many_rows_that_fire_are_passed_over_in_order(run: FakeRun, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _NS: Final = 1_000_000_000
 # Two captures begin so far apart at least.
 _APART_NS: Final = _NS
+# What happens is told this much later at most, on a machine that is not too busy.
+_SETTLE_NS: Final = _NS
+_LATE_NS: Final = LATE_S * _NS
 _PROFILE: Final = "profile"
 _HTTP: Final = "http"
 # What becomes of a trigger, in metrics.
@@ -68,6 +71,8 @@ class Capture:
     reason: str
     request: Request | None = None
     profile: list[pl.DataFrame] = field(default_factory=list)
+    events: dict[str, pl.DataFrame] | None = None
+    """All others, once its window is over: names of stacks may take longer than events are held."""
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)
     further: int = 0
 
@@ -149,13 +154,17 @@ class Captures:
         """What is done after every tick."""
         for watch in self._watches:
             for fired in watch.tick(now_s):
-                self._fire(fired)
+                known_ns = max(fired.at_ns, time.time_ns() - _LATE_NS)
+                self._fire(replace(fired, at_ns=known_ns))
 
     def write(self, event_type: str, frame: pl.DataFrame) -> None:
         """See `Sink`; rows came by `measure` already."""
 
     def flush(self) -> None:
         """Write the captures that are complete. Raises OSError."""
+        for capture in self._pending:
+            if time.time_ns() >= capture.end_ns + _SETTLE_NS:
+                self._take_events(capture)
         while self._pending and self._is_complete(self._pending[0]):
             self._finish(self._pending.pop(0))
 
@@ -165,6 +174,7 @@ class Captures:
         while self._pending:
             capture = self._pending.pop(0)
             capture.end_ns = min(capture.end_ns, now_ns)
+            self._take_events(capture)
             self._finish(capture)
 
     def summary(self) -> str:
@@ -187,11 +197,14 @@ class Captures:
             self._run.lose([Loss("stack", "capture_events", events)])
 
     def _fire_events(self, condition: str, event_type: str, met: pl.DataFrame) -> None:
-        """In the order in which they ended; those within a second of a capture's trigger are passed over."""
+        """In the order in which they ended; those within a second of a capture's trigger are passed over.
+
+        What is known late (a request that timed out long ago) fires when it is known.
+        """
         if met.is_empty():
             return
         met = met.with_columns(end_ns(event_type, met).alias("_end_ns")).sort("_end_ns")
-        ends = met["_end_ns"]
+        ends = met["_end_ns"].clip(lower_bound=time.time_ns() - _LATE_NS)
         met = met.drop("_end_ns")
         at = 0
         while at < met.height:
@@ -216,10 +229,9 @@ class Captures:
         self._count += 1
         self._run.count(_CAPTURED, 1)
         self._free_from_ns = fired.at_ns + _APART_NS
-        oldest_ns = time.time_ns() - (BEFORE_S + LATE_S) * _NS
-        begin_ns = max(fired.at_ns - BEFORE_S * _NS, min(self._began_ns, fired.at_ns - 1), oldest_ns)
-        end = fired.at_ns + AFTER_S * _NS
-        capture = Capture(self._count, fired, begin_ns, end, _reason(fired), _request(fired))
+        begin_ns = max(fired.at_ns - BEFORE_S * _NS, min(self._began_ns, fired.at_ns - 1))
+        end_ns = fired.at_ns + AFTER_S * _NS
+        capture = Capture(self._count, fired, begin_ns, end_ns, _reason(fired), _request(fired))
         self._run.source.capture(capture.number, capture.cuts())
         self._pending.append(capture)
         self._run.talk.explain(f"trigger: {capture.reason}: capture {capture.number} is under way")
@@ -240,9 +252,12 @@ class Captures:
         self._run.count(_BEYOND, count)
         self._run.lose([Loss("stack", "captures", count)])
 
+    def _take_events(self, capture: Capture) -> None:
+        if capture.events is None:
+            capture.events = self._ring.between(capture.begin_ns, capture.end_ns)
+
     def _is_complete(self, capture: Capture) -> bool:
-        is_over = time.time_ns() >= capture.end_ns + LATE_S * _NS // 2
-        return is_over and self._run.told() >= capture.number
+        return capture.events is not None and self._run.told() >= capture.number
 
     def _finish(self, capture: Capture) -> None:
         frames = self._frames(capture)
@@ -261,7 +276,7 @@ class Captures:
             self._run.talk.say(f"capture: {folder}/ ({_told(capture, frames)})")
 
     def _frames(self, capture: Capture) -> dict[str, pl.DataFrame]:
-        frames = self._ring.between(capture.begin_ns, capture.end_ns)
+        frames = dict(capture.events or {})
         if capture.profile and _PROFILE in self._plan.event_types:
             frames[_PROFILE] = _with_request(pl.concat(capture.profile), capture.request)
         kept = self._plan.kept
@@ -297,7 +312,8 @@ def _request(fired: Fired) -> Request | None:
     if fired.event is None or fired.event["type"][0] != _HTTP:
         return None
     row = fired.event.row(0, named=True)
-    return Request(row["timestamp_ns"], fired.at_ns, row["tid"], row["request_id"], row["route"])
+    end = int(end_ns(_HTTP, fired.event)[0])
+    return Request(row["timestamp_ns"], end, row["tid"], row["request_id"], row["route"])
 
 
 def _with_request(profile: pl.DataFrame, request: Request | None) -> pl.DataFrame:
