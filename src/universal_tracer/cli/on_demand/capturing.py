@@ -43,11 +43,13 @@ class Capturing:
         return {signal.SIGUSR1: self._signal.arrived}
 
     def require(self, sources: Sequence[Source]) -> None:
-        """Raises OutputError where a capture could not be written, KernelError where a tracer is missing.
+        """Raises OutputError where captures cannot be written, KernelError where something is missing.
 
         A directory that was named is made.
         """
         self.plan.require(sources)
+        for level in self.plan.trigger.levels:
+            usage(level.name, None)
         if self.plan.is_named:
             for directory in self.plan.directories:
                 with suppress(OSError):  # the check tells it
@@ -55,7 +57,7 @@ class Capturing:
         require_writable(self.plan.checks(), None)
 
     def begin(self, session: Session, targets: Targets, series: Series | None) -> None:
-        """Everything is attached: take part. Raises KernelError where a figure cannot be had."""
+        """Everything is attached: take part."""
         stacks = next(source for source in session.sources if source.tracer == "stack")
         module = import_module("universal_tracer.cli.on_demand.captures")
         run = module.Surroundings(
