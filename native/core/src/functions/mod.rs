@@ -188,6 +188,11 @@ pub enum Location {
 /// [`ErrorKind::Target`] where nothing bears the name, `Privilege` where a file may not be read, `Kernel` where the
 /// kernel cannot do it.
 pub fn resolve(specs: &[String], scope: &Scope) -> Result<Vec<Function>> {
+    for spec in specs {
+        if let Spec::Kernel { name, .. } = Spec::parse(spec)? {
+            kernel::require_way_in(&name)?;
+        }
+    }
     look_up(specs, scope, MAX_FUNCTIONS)
 }
 

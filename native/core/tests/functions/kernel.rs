@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use universal_tracer_core::functions::{Location, Site, ValueType};
+use universal_tracer_core::error::ErrorKind;
+use universal_tracer_core::functions::{Location, Scope, Site, ValueType, list};
 
 use super::support::{found, output, refused};
 
@@ -72,15 +73,27 @@ fn arguments_of_kernel_functions() {
 
 #[test]
 fn near_misses() {
-    let error = refused("k:tcp_sendmsgg");
+    let error =
+        list(&["k:tcp_sendmsgg".to_owned()], &Scope::default()).expect_err("one g too many");
     assert!(
         error.cause.contains("did you mean tcp_sendmsg?"),
         "{error:?}"
     );
     let error = refused("t:sched:sched_swicth");
     assert!(error.cause.contains("sched_switch?"), "{error:?}");
-    let error = refused("k:*");
-    assert!(error.what.contains("1000 can be traced"), "{error:?}");
+}
+
+#[test]
+fn a_kernel_without_kprobes_offers_tracepoints() {
+    if Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+        let error = refused("k:*");
+        assert_eq!(error.kind, ErrorKind::Usage);
+        assert!(error.what.contains("1000 can be traced"), "{error:?}");
+        return;
+    }
+    let error = refused("k:tcp_*");
+    assert_eq!(error.kind, ErrorKind::Kernel);
+    assert!(error.hint.contains("t:tcp:tcp_"), "{error:?}");
 }
 
 #[test]

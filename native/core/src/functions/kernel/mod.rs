@@ -29,7 +29,6 @@ fn vmlinux() -> Option<Types<'static>> {
 /// The kernel's functions that a spec names.
 pub(super) fn find(module: &Pattern, name: &Pattern, limit: usize) -> Result<Vec<Function>> {
     let known = Functions::read()?;
-    require_way_in(name, &known)?;
     let wanted = |(function, owner): &(&String, &String)| {
         (name.text() == *function || name.matches(function)) && module.matches(owner)
     };
@@ -59,8 +58,6 @@ pub fn offered_instead(function: &str) -> String {
 /// Functions of the kernel and its modules that a program can be attached to, with their modules.
 struct Functions {
     names: BTreeMap<String, String>,
-    /// Whether `fentry` could work: the kernel calls what it is told to at a function's begin.
-    has_direct_calls: bool,
 }
 
 impl Functions {
@@ -88,11 +85,7 @@ impl Functions {
             .filter(|(_, module)| *module != "bpf" && !module.starts_with("__builtin__"))
             .map(|(name, module)| (name.to_owned(), module.to_owned()))
             .collect();
-        let has_direct_calls = names.contains_key("register_ftrace_direct");
-        let mut functions = Self {
-            names,
-            has_direct_calls,
-        };
+        let mut functions = Self { names };
         functions.keep_traceable();
         Ok(functions)
     }
@@ -113,11 +106,9 @@ impl Functions {
     }
 }
 
-/// Whether there is any way to attach to functions.
-fn require_way_in(name: &Pattern, known: &Functions) -> Result<()> {
-    let has_kprobes = Path::new("/sys/bus/event_source/devices/kprobe").exists();
-    let has_fentry = known.has_direct_calls && Path::new(TYPES).join("vmlinux").exists();
-    if has_kprobes || has_fentry {
+/// Whether functions of this kernel can be traced at all; what they are called can be listed in any case.
+pub(super) fn require_way_in(name: &Pattern) -> Result<()> {
+    if Path::new("/sys/bus/event_source/devices/kprobe").exists() {
         return Ok(());
     }
     Err(Error::new(
@@ -126,7 +117,7 @@ fn require_way_in(name: &Pattern, known: &Functions) -> Result<()> {
             "this kernel does not let its function {} be traced",
             name.text()
         ),
-        "it has neither kprobes (CONFIG_KPROBE_EVENTS) nor fentry (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS and BTF)",
+        "it was built without kprobes (CONFIG_KPROBE_EVENTS)",
         offered_instead(name.text()),
     ))
 }
