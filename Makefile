@@ -43,6 +43,12 @@ MANIFEST := --quiet --locked --manifest-path native/Cargo.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYO3_PYTHON ?= $(shell scripts/find-python 2>/dev/null)
 
+# Debian's cross compiler, and a program that needs no library where it runs.
+ARM64 := aarch64-unknown-linux-gnu
+ARM64_TOOLS := CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc AR_aarch64_unknown_linux_gnu=aarch64-linux-gnu-ar \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
+
 # $(call bpf_flags,ARCHITECTURE)
 bpf_flags = -g -O2 -std=gnu11 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(1) \
 	-Wall -Wextra -Werror -Wno-unused-parameter \
@@ -76,7 +82,7 @@ demo: build ## trace a small system on loopback for some seconds and show its re
 	scripts/demo
 
 ##@ Develop
-.PHONY: test test-unit test-kernel test-e2e test-vm lint lint-python lint-native lint-bpf lint-scripts fmt bench
+.PHONY: test test-unit test-kernel test-e2e test-vm test-arm64 lint lint-python lint-native lint-bpf lint-scripts fmt bench
 
 test: lint test-native ## everything: lints, Rust tests, Python tests (root, for the kernel's part)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
@@ -96,6 +102,13 @@ test-e2e: setup ## the tests against real servers and clients
 test-vm: setup ## other kernels under QEMU: what is marked vm (VM_ARGS='--kernel 5.10 --jobs 1' for less)
 	scripts/install-packages vm && scripts/install-packages vm
 	PYTHONPATH=tests $(BIN)/python -m vm.matrix $(VM_ARGS)
+
+test-arm64: packages $(STAMPS)/venv $(BPF_PROGRAMS:%=build/arm64/%.o) | rust ## every kernel program for arm64, loaded and attached under QEMU
+	scripts/install-packages arm64 && scripts/install-packages arm64
+	rustup target add $(ARM64)
+	scripts/in-target env $(ARM64_TOOLS) $(CARGO) build $(MANIFEST) --target $(ARM64) \
+	    --package universal_tracer_core --example try_hooks
+	PYTHONPATH=tests $(BIN)/python -m vm.arm64 $(CARGO_TARGET_DIR)/$(ARM64)/debug/examples/try_hooks build/arm64 $(VM_ARGS)
 
 lint: lint-python lint-native lint-bpf lint-scripts ## all checks that run nothing: ruff, mypy, imports, clippy, rustfmt, clang, shellcheck
 
@@ -129,7 +142,7 @@ bench: setup ## measure; what it says is collected in docs/BENCHMARKS.md
 	for script in $(wildcard benchmarks/*.py); do $(BIN)/python "$$script"; done
 
 ##@ Release
-.PHONY: wheel lock vmlinux clean
+.PHONY: wheel lock kernels vmlinux clean
 
 wheel: setup ## dist/*.whl, optimised at link time, tagged with the oldest C library it runs on
 	rm -rf dist
@@ -139,6 +152,9 @@ wheel: setup ## dist/*.whl, optimised at link time, tagged with the oldest C lib
 lock: ## write requirements-dev.lock and native/Cargo.lock anew
 	scripts/lock-python
 	cargo update --manifest-path native/Cargo.toml
+
+kernels: setup ## write docs/kernels.json and the table of docs/KERNELS.md anew from what make test-vm has left
+	PYTHONPATH=tests $(BIN)/python -m vm.table
 
 vmlinux: ## write bpf/vmlinux/*/vmlinux.h anew after a change of bpf/vmlinux/types.txt
 	scripts/update-vmlinux
@@ -183,6 +199,11 @@ build/%.o: bpf/%.bpf.c $(BPF_HEADERS) $(STAMPS)/libbpf-headers $(STAMPS)/arch-$(
 	ln -sf $@ $*.o
 	mkdir -p $(OBJECTS)
 	cp $@ $(OBJECTS)/
+
+build/arm64/%.o: bpf/%.bpf.c $(BPF_HEADERS) bpf/vmlinux/arm64/vmlinux.h $(STAMPS)/libbpf-headers
+	mkdir -p $(@D)
+	clang $(call bpf_flags,arm64) -c $< -o $@
+	llvm-strip -g $@
 
 # What the program prints of itself; the data folder has to be there when the module is built.
 $(STAMPS)/generated: $(PYTHON_SOURCES) $(STAMPS)/venv

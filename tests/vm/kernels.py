@@ -23,6 +23,7 @@ SUITES: dict[str, tuple[tuple[str, ...], ...]] = {
     "6.12": (("trixie", "trixie-security"), ("trixie",)),
     "newest": (("trixie-backports",), ("sid",), ("forky",), ("trixie",)),
 }
+BUSYBOX_SUITE = "bookworm"
 DEBIAN_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 # Newer packages are split; linux-base-* has the configuration only.
 _KERNEL_PACKAGE = re.compile(r"linux-(image|binary|modules)-\d")
@@ -93,15 +94,41 @@ def _told(error: Exception) -> str:
     return str(error)
 
 
+def busybox(machine: str) -> Path:
+    """Return a busybox for *machine* that needs no library: from the cache or freshly fetched.
+
+    Raises:
+        UnavailableError: where its package cannot be had.
+    """
+    directory = CACHE / f"busybox-{machine}"
+    program = directory / "bin" / "busybox"
+    if not program.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            apt = _private_apt((BUSYBOX_SUITE,), DEBIAN_ARCHITECTURE[machine], directory / "apt")
+            _unpack(["busybox-static"], apt, directory)
+        except (subprocess.CalledProcessError, LookupError) as error:
+            message = f"no busybox for {machine} can be had from {MIRROR}\n{_told(error)}"
+            raise UnavailableError(message) from error
+    return program
+
+
 def _unpack_newest(suites: tuple[str, ...], architecture: str, directory: Path) -> None:
-    packages = directory / "packages"
     apt = _private_apt(suites, architecture, directory / "apt")
-    _run("apt-get", "-qq", "update", env=apt)
     names = _kernel_packages(f"linux-image-cloud-{architecture}", apt)
-    packages.mkdir()
-    _run("apt-get", "-qq", "download", *names, env=apt, cwd=packages)
     (directory / "usr" / "lib").mkdir(parents=True)
     (directory / "lib").symlink_to("usr/lib")
+    _unpack(names, apt, directory)
+    shutil.rmtree(directory / "apt")
+    release = next((directory / "usr" / "lib" / "modules").iterdir()).name
+    _run("depmod", "-b", str(directory), release)
+    (directory / "release").write_text(f"{release}\n", encoding="ascii")
+
+
+def _unpack(names: list[str], apt: dict[str, str], directory: Path) -> None:
+    packages = directory / "packages"
+    packages.mkdir()
+    _run("apt-get", "-qq", "download", *names, env=apt, cwd=packages)
     for package in packages.glob("*.deb"):
         archive = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE)
         subprocess.run(
@@ -110,10 +137,6 @@ def _unpack_newest(suites: tuple[str, ...], architecture: str, directory: Path) 
         if archive.wait() != 0:
             raise LookupError(f"{package.name} is damaged")
     shutil.rmtree(packages)
-    shutil.rmtree(directory / "apt")
-    release = next((directory / "usr" / "lib" / "modules").iterdir()).name
-    _run("depmod", "-b", str(directory), release)
-    (directory / "release").write_text(f"{release}\n", encoding="ascii")
 
 
 def _kernel_packages(metapackage: str, apt: dict[str, str]) -> list[str]:
@@ -131,7 +154,7 @@ def _kernel_packages(metapackage: str, apt: dict[str, str]) -> list[str]:
 
 
 def _private_apt(suites: tuple[str, ...], architecture: str, root: Path) -> dict[str, str]:
-    """Make lists and a cache of their own for apt, and return the environment that uses them.
+    """Make apt's lists and cache anew in *root*, and return the environment that uses them.
 
     Only the machine's proxies and the like hold here as well.
     """
@@ -147,6 +170,7 @@ def _private_apt(suites: tuple[str, ...], architecture: str, root: Path) -> dict
         f"""APT::Architecture "{architecture}";
 APT::Architectures {{ "{architecture}"; }};
 APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Dir::State "{root}";
@@ -159,7 +183,9 @@ Dir::Etc::preferencesparts "/dev/null";
 """,
         encoding="ascii",
     )
-    return {**os.environ, "APT_CONFIG": str(root / "apt.conf"), "LC_ALL": "C"}
+    environment = {**os.environ, "APT_CONFIG": str(root / "apt.conf"), "LC_ALL": "C"}
+    _run("apt-get", "-qq", "update", env=environment)
+    return environment
 
 
 def _run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:

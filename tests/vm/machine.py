@@ -78,6 +78,7 @@ def run(
     *,
     environment: Mapping[str, str],
     root: Path = Path("/"),
+    busybox: Path | None = None,
     cpus: int = 1,
     memory: str = "1536M",
     seconds: float = 900.0,
@@ -90,7 +91,7 @@ def run(
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vm-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        image = initramfs.write(kernel, command, environment, folder)
+        image = initramfs.write(kernel, command, environment, folder, busybox)
         stack.enter_context(_file_server(root, kernel, folder))
         qemu = [*_qemu(kernel, image, folder, cpus, memory)]
         stack.enter_context(_process(qemu, folder / "qemu.log", seconds))

@@ -133,7 +133,8 @@ fn request(name: &str) -> libc::ifreq {
     // SAFETY: a struct of integers and pointers, for which zeros are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(15)) {
-        *to = from.cast_signed();
+        // signed or not, by architecture
+        *to = from as libc::c_char;
     }
     request
 }
@@ -172,7 +173,7 @@ fn mac(socket: &OwnedFd, name: &str) -> Option<[u8; 6]> {
     }
     // SAFETY: the kernel has filled this member.
     let address = unsafe { request.ifr_ifru.ifru_hwaddr.sa_data };
-    Some(std::array::from_fn(|at| address[at].cast_unsigned()))
+    Some(std::array::from_fn(|at| address[at] as u8))
 }
 
 /// The driver's name, empty where it tells none.
