@@ -145,18 +145,22 @@ def test_a_name_that_nobody_has_is_exit_6() -> None:
     assert done.returncode == 6, done.stderr
 
 
-def test_two_tracers_see_the_same(tmp_path: Path) -> None:
-    word = unique()
+@pytest.mark.vm
+def test_two_tracers_see_the_same_and_one_goes_on_without_the_other(tmp_path: Path) -> None:
+    both, later = unique(), unique()
     with (
         peers(tmp_path, 2) as (tree, (client, server)),
         Tracer("--tracer", "http", "--pid", tree.pid) as first,
         Tracer("--tracer", "http", "--pid", tree.pid) as second,
     ):
-        exchange(connect(client, server), word)
+        exchange(connect(client, server), both)
         for tracer in (first, second):
-            tracer.wait_for(lambda event: holds(word, event), count=2)
-            assert tracer.stop().exit_code == 0
-            assert sides(tracer, word) == ["client", "server"]
+            tracer.wait_for(lambda event: holds(both, event), count=2)
+        assert first.stop().exit_code == 0
+        exchange(connect(client, server), later)
+        second.wait_for(lambda event: holds(later, event), count=2)
+        assert second.stop().exit_code == 0
+        assert sides(first, both) == sides(second, both) == sides(second, later) == ["client", "server"]
 
 
 REQUESTS_TO_SAMPLE = 1009

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.e2e, pytest.mark.vm, pytest.mark.xdist_group("sockets")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("sockets")]
 
 SENDING_CALLS = ("write", "send", "writev", "sendmsg", "sendmmsg")
 RECEIVING_CALLS = ("read", "recv", "recvfrom", "recvmsg", "readv", "recvmmsg")
@@ -55,6 +55,7 @@ def test_every_call(traced: Traced, sending: str, receiving: str) -> None:
     converse(traced.dialogue(), sending, receiving)
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize(
     ("sending", "receiving"),
     [*zip(URING_SENDS, URING_RECEIVES, strict=True), ("uring_send", "recv"), ("send", "uring_recv")],
@@ -64,6 +65,7 @@ def test_io_uring(uring_traced: tuple[Traced, Peer, Peer], sending: str, receivi
     converse(Dialogue(traced, connect(client, server)), sending, receiving)
 
 
+@pytest.mark.vm
 def test_io_uring_buffers_that_the_kernel_chooses(uring_traced: tuple[Traced, Peer, Peer]) -> None:
     """Which buffer it chose is out of reach: the bytes received are counted as lost, not passed over."""
     traced, client, server = uring_traced
@@ -83,6 +85,7 @@ def test_io_uring_buffers_that_the_kernel_chooses(uring_traced: tuple[Traced, Pe
     wait_until(accounted, "each receive to be told or counted", 5)
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("via", ["sendfile", "splice"])
 def test_a_body_that_the_kernel_copies(traced: Traced, via: str) -> None:
     dialogue = traced.dialogue()
@@ -99,6 +102,7 @@ def test_a_body_that_the_kernel_copies(traced: Traced, via: str) -> None:
     dialogue.verify()
 
 
+@pytest.mark.vm
 def test_a_body_spliced_out_of_the_socket(traced: Traced) -> None:
     dialogue = traced.dialogue()
     for size in (10, 30_000):
@@ -113,6 +117,7 @@ def test_a_body_spliced_out_of_the_socket(traced: Traced) -> None:
     dialogue.verify()
 
 
+@pytest.mark.vm
 def test_peeking_counts_nothing_twice(traced: Traced) -> None:
     dialogue = traced.dialogue()
     ends = dialogue.connection
@@ -131,6 +136,7 @@ def test_peeking_counts_nothing_twice(traced: Traced) -> None:
     dialogue.verify()
 
 
+@pytest.mark.vm
 def test_ipv6(traced: Traced) -> None:
     dialogue = traced.dialogue(family="inet6", listen="::1")
     dialogue.exchange()
@@ -142,6 +148,7 @@ def test_ipv6(traced: Traced) -> None:
     assert client["local"]["address"] == "::1"
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("target", ["127.0.0.1", "::ffff:127.0.0.1"])
 def test_ipv4_into_a_socket_of_ipv6(traced: Traced, target: str) -> None:
     dialogue = traced.dialogue(family="inet6", listen="::", target=target, only_v6=False)
@@ -152,6 +159,7 @@ def test_ipv4_into_a_socket_of_ipv6(traced: Traced, target: str) -> None:
             assert event[side]["address"] == "127.0.0.1", "mapped addresses are told as what they are"
 
 
+@pytest.mark.vm
 def test_unix_sockets(traced: Traced, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     dialogue = traced.dialogue(family="unix", listen=path)
@@ -169,6 +177,7 @@ def test_abstract_unix_sockets(traced: Traced) -> None:
     dialogue.verify()
 
 
+@pytest.mark.vm
 def test_a_socket_pair(traced: Traced) -> None:
     peer, name, other = traced.client, unique(), unique()
     peer.do("pair", name=name, other=other)
@@ -186,6 +195,7 @@ def test_a_socket_pair(traced: Traced) -> None:
     dialogue.verify()
 
 
+@pytest.mark.vm
 def test_a_socket_passed_to_another_process(traced: Traced, tmp_path: Path) -> None:
     path = str(tmp_path / "rights")
     helper = traced.peer()
@@ -206,6 +216,7 @@ def test_a_socket_passed_to_another_process(traced: Traced, tmp_path: Path) -> N
     assert len({event["connection_id"] for event in servers}) == 1
 
 
+@pytest.mark.vm
 def test_a_socket_inherited_by_a_child(traced: Traced) -> None:
     dialogue = traced.dialogue()
     ends = dialogue.connection
@@ -255,6 +266,7 @@ def test_a_duplicated_descriptor(traced: Traced) -> None:
     dialogue.verify()
 
 
+@pytest.mark.vm
 def test_reading_and_writing_in_different_threads(traced: Traced) -> None:
     dialogue = traced.dialogue()
     server = dialogue.connection.server
@@ -287,6 +299,7 @@ def namespace() -> Iterator[str]:
         subprocess.run([ip, "netns", "delete", name], check=True)
 
 
+@pytest.mark.vm
 def test_another_network_namespace(traced: Traced, namespace: str) -> None:
     prefix = [need_command("ip"), "netns", "exec", namespace]
     client, server = traced.peer(prefix=prefix), traced.peer(prefix=prefix)
@@ -297,6 +310,7 @@ def test_another_network_namespace(traced: Traced, namespace: str) -> None:
     dialogue.verify()
 
 
+@pytest.mark.vm
 def test_a_connection_between_two_mount_and_pid_namespaces(traced: Traced) -> None:
     need_root()
     prefix = [need_command("unshare"), "--mount", "--pid", "--fork", "--kill-child"]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use universal_tracer_core::decode::{DecodeSettings, PrivacySettings};
 use universal_tracer_core::error::Result;
+use universal_tracer_core::functions::Scope;
 use universal_tracer_core::json;
 use universal_tracer_core::session::HttpSession;
 use universal_tracer_core::settings::{Filter, HttpSettings};
@@ -137,6 +138,7 @@ fn stack_settings(folder: &Path) -> StackSettings {
         samples: true,
         frequency_hz: 99,
         functions: Vec::new(),
+        scope: Scope::default(),
         call_events: false,
         kernel_stacks: true,
         user_stacks: true,
@@ -147,6 +149,7 @@ fn stack_settings(folder: &Path) -> StackSettings {
         stacks_held: 1024,
         interval: Duration::from_secs(1),
         ring_bytes: RING_BYTES,
+        keep: None,
         call_ring_bytes: RING_BYTES,
     }
 }
@@ -169,6 +172,7 @@ fn xdp_settings(folder: &Path) -> XdpSettings {
         packet_events: true,
         capture_bytes: 0,
         privacy: PrivacySettings::default(),
+        is_watched: false,
         interval: Duration::from_secs(1),
         ring_bytes: RING_BYTES,
     }
