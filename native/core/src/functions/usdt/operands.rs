@@ -69,6 +69,7 @@ fn number(text: &str) -> Option<i64> {
 }
 
 /// The value of `3`, `-8+16`, `name`, `name+4`.
+#[cfg(any(target_arch = "x86_64", test))]
 fn displacement(text: &str, symbol: &dyn Fn(&str) -> Option<u64>) -> Option<i64> {
     if text.is_empty() {
         return Some(0);
