@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Where in the flow table a key may be: its hash, its two sets, and eight places compared at once.
+ * Where in the flow table a key may be: its hash, its sets, and eight places compared at once.
  */
 #ifndef UNIVERSAL_TRACER_XDP_PLACES_H
 #define UNIVERSAL_TRACER_XDP_PLACES_H
 
 #define SET_PLACES 8
+#define CHOICES 3
 #define PLACE_FREE 0
 #define PLACE_CLAIMED 1
 #define PLACE_OVER 2
@@ -61,14 +62,12 @@ static __always_inline __u32 hash_place(__u64 hash)
 	return FIRST_HASH + (((hash & 0xff) * (256 - FIRST_HASH)) >> 8);
 }
 
-static __always_inline __u32 first_set(__u64 hash)
+/* The set of a key's first, second or third choice: 0, 1, 2. */
+static __always_inline __u32 set_of(__u64 hash, __u32 choice)
 {
-	return ((hash >> 32) * settings.sets) >> 32;
-}
+	__u64 mixed = choice == 0 ? hash : hash * (choice == 1 ? 0x9e3779b97f4a7c15ULL : 0xd6e8feb86659fd93ULL);
 
-static __always_inline __u32 second_set(__u64 hash)
-{
-	return (((hash * 0x9e3779b97f4a7c15ULL) >> 32) * settings.sets) >> 32;
+	return ((mixed >> 32) * settings.sets) >> 32;
 }
 
 #endif

@@ -76,7 +76,7 @@ const MAX_TARGETS: u32 = 32768;
 pub const SET_PLACES: u32 = 8;
 
 impl XdpSettings {
-    /// Sets of the flow table: half as many places again as flows, so that a flow finds one in its two sets until
+    /// Sets of the flow table: half as many places again as flows, so that a flow finds one in its sets until
     /// the table is full.
     pub fn sets(&self) -> u32 {
         let places = u64::from(self.flow_table_size) * 3 / 2;
