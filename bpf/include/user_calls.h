@@ -108,31 +108,43 @@ static __always_inline void leave_frame(struct pt_regs *ctx, __u32 popped)
 
 static __always_inline void check_returns(void)
 {
-	struct task_struct *task = present_task();
+	/* typed: uprobe.session is newer than such pointers, and reads through them cost nothing */
+	struct task_struct *task = bpf_get_current_task_btf();
 
-	if (BPF_CORE_READ(task, utask, depth) >= MAX_RETURNS)
+	if (task->utask->depth >= MAX_RETURNS)
 		count_call_loss(LOSS_RETURNS);
 }
 
-/* One program for both ends; 0 as a cookie is a call that is not followed. */
+/* What the kernel keeps beside the return address. Who has returned was a target when it entered. */
+static __always_inline int end_session(struct pt_regs *ctx)
+{
+	__u64 now = bpf_ktime_get_ns(), *entered = session_cookie(ctx);
+	__u32 function = bpf_get_attach_cookie(ctx);
+
+	if (!entered)
+		return 0;
+	count_exit(function, current_pid(), now - *entered);
+	tell_exit(function, 0, *entered, PT_REGS_RC(ctx), true);
+	return 0;
+}
+
+/* One program for both ends. */
 SEC("uprobe.session")
 int handle_call_session(struct pt_regs *ctx)
 {
-	__u64 now = bpf_ktime_get_ns(), *entered = session_cookie(ctx);
 	__u32 function, pid = current_pid();
 	struct function_spec *spec;
+	__u64 *entered;
 
+	if (session_is_return(ctx))
+		return end_session(ctx);
 	if (!is_target(pid))
 		return 1; /* no return either */
 	function = bpf_get_attach_cookie(ctx);
 	spec = bpf_map_lookup_elem(&functions, &function);
+	entered = session_cookie(ctx);
 	if (!entered || !spec)
 		return 1;
-	if (session_is_return(ctx)) {
-		count_exit(function, pid, now - *entered);
-		tell_exit(function, 0, *entered, PT_REGS_RC(ctx), true);
-		return 0;
-	}
 	check_returns();
 	count_entry(function, pid);
 	tell_entry(ctx, spec, function, 0, false);
