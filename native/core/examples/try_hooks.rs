@@ -148,6 +148,7 @@ fn stack_settings(folder: &Path) -> StackSettings {
         max_depth: 127,
         stacks_held: 1024,
         interval: Duration::from_secs(1),
+        privacy: PrivacySettings::default(),
         ring_bytes: RING_BYTES,
         keep: None,
         call_ring_bytes: RING_BYTES,
