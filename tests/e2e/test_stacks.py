@@ -278,8 +278,8 @@ def test_waits_are_as_long_as_they_are(waits: Path) -> None:
     events = [event for event in profiles(run.stdout) if event["kind"] == "off-cpu"]
     slept = [event for event in events if "sleep_a_little" in event["stack"]]
     seconds = sum(event["value_ns"] for event in slept) / 1e9
-    # A period that begins in one wait and is full in another is told with the other: unbiased, and in each round up
-    # to a period more or less. Three sigma of that; a busy machine makes it more.
+    # A period that begins in one wait and is full in another is told with the other: unbiased, and in each
+    # round up to a period more or less. Three sigma of that; a busy machine makes it more.
     assert seconds >= rounds * 0.030 - 3 * math.sqrt(2 * rounds / 12) / 99
     for event in slept:
         assert event["stack"].index("main") < event["stack"].index("sleep_a_little")
