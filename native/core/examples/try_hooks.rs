@@ -151,7 +151,6 @@ fn stack_settings(folder: &Path) -> StackSettings {
         privacy: PrivacySettings::default(),
         ring_bytes: RING_BYTES,
         keep: None,
-        privacy: PrivacySettings::default(),
         call_ring_bytes: RING_BYTES,
     }
 }
