@@ -112,13 +112,14 @@ impl Segments {
     }
 }
 
-/// Addresses of defined functions by `readelf -sW`.
+/// Addresses of defined functions by `readelf -sW`; parts of functions that lie elsewhere are none.
 pub(crate) fn readelf_functions(path: &Path) -> Option<Vec<u64>> {
     let text = output("readelf", &["-sW", path.to_str()?])?;
     let functions = text.lines().filter_map(|line| {
         // NUMBER: VALUE SIZE TYPE BIND VISIBILITY SECTION NAME
         let parts: Vec<_> = line.split_whitespace().collect();
-        let is_defined = parts.get(3)? == &"FUNC" && parts.get(6)? != &"UND";
+        let is_part = parts.get(7).is_some_and(|name| name.contains(".cold"));
+        let is_defined = parts.get(3)? == &"FUNC" && parts.get(6)? != &"UND" && !is_part;
         u64::from_str_radix(parts[1], 16)
             .ok()
             .filter(|_| is_defined)
