@@ -81,12 +81,27 @@ fn attach_here(object: &Object, step: Step) -> Result<Link> {
 }
 
 fn try_tracepoint(object: &Object) -> Result<Link> {
-    let found = resolve(&[RARE_TRACEPOINT.to_owned()], &Scope::default())?;
+    let found = resolve(&[RARE_TRACEPOINT.to_owned()], &Scope::default()).map_err(seen_by_root)?;
     let id = found.first().and_then(|function| match function.site {
         Site::Tracepoint { id, .. } => id,
         _ => None,
     });
     attach_tracepoint(object, RARE_TRACEPOINT, id, 0)
+}
+
+/// Tracefs is root's: who is somebody else lacks a right, not the kernel a tracepoint.
+fn seen_by_root(error: Error) -> Error {
+    // SAFETY: the call has no arguments and cannot fail.
+    if unsafe { libc::geteuid() } == 0 {
+        return error;
+    }
+    let what = "tracepoints cannot be looked up";
+    Error::new(
+        ErrorKind::Privilege,
+        what,
+        "tracefs can be read by root only",
+        "run as root",
+    )
 }
 
 fn failed(cause: &dyn std::fmt::Display) -> Error {

@@ -12,6 +12,9 @@ use arrow_schema::{DataType, Field, Fields};
 
 use super::table::struct_column;
 
+/// Room that a text column makes in advance, at most: the last batch's size, but for a few that are unusual.
+const KEPT_TEXT_BYTES: usize = 4 << 20;
+
 /// The end of `length` bytes or items as an Arrow offset.
 ///
 /// The decoder stops writing long before this can saturate (see `decode::limits`).
@@ -113,15 +116,16 @@ impl TextColumn {
         self.ends.len() - 1 + self.nulls
     }
 
+    /// Bytes in use; room that is not used yet is none.
     pub(super) fn bytes(&self) -> usize {
-        self.values.capacity() + self.ends.capacity() * size_of::<i32>()
+        self.values.len() + self.ends.len() * size_of::<i32>()
     }
 
     pub(super) fn finish(&mut self) -> StringArray {
         let only_nulls = self.ends.len() == 1;
         self.settle_nulls();
         let rows = if only_nulls { 0 } else { self.rows() };
-        let next = Self::with_capacity(rows, self.values.len());
+        let next = Self::with_capacity(rows, self.values.len().min(KEPT_TEXT_BYTES));
         let Self {
             values,
             ends,

@@ -9,7 +9,7 @@ use super::exchange::{Authority, BodyCapture, Exchange, ExchangeId, Span};
 use super::privacy::Privacy;
 
 /// Rows after which the columns' size is looked at again.
-const ROWS_BETWEEN_LOOKS: usize = 256;
+const ROWS_BETWEEN_LOOKS: usize = 32;
 
 impl Engine {
     /// Writes the exchange's event and ends it. `end_ns`: when the exchange ended at this socket, if

@@ -280,6 +280,29 @@ fn open_requests_with_much_text_are_cut_and_others_are_not_affected() {
 }
 
 #[test]
+fn a_tick_of_too_many_bytes_does_not_cost_the_next_ones() {
+    let mut socket = Socket::server();
+    let long = format!("X: {}\r\n", "x".repeat(50_000));
+    for _ in 0..600 {
+        socket
+            .op(
+                In,
+                get("/a").replace("\r\n\r\n", &format!("\r\n{long}\r\n")),
+            )
+            .op(Out, ok(""));
+    }
+    let taken = socket.take();
+    assert!(taken.http.len() < 600);
+    assert_eq!(
+        taken.losses,
+        [("batch", 600 - taken.http.len() as u64)],
+        "what found no room is counted"
+    );
+    socket.op(In, get("/b")).op(Out, ok(""));
+    assert_eq!(brief(&socket.http()), ["GET /b 200 -"]);
+}
+
+#[test]
 fn long_answers_without_end_are_cut_as_well() {
     let mut socket = Socket::new(universal_tracer_core::decode::DecodeSettings::default());
     let budget = limits::Budgets::default().open_requests;
