@@ -2,7 +2,7 @@
 /*
  * The records of traced functions: [texts] call, sample, frames. The sample and its frames are those of stack_records.h.
  *
- * Fixed-width members, no hidden padding: native/core/src/functions/record.rs mirrors the structs.
+ * Fixed-width members, no hidden padding: native/core/src/calls/record.rs mirrors the structs.
  */
 #ifndef UNIVERSAL_TRACER_CALL_RECORDS_H
 #define UNIVERSAL_TRACER_CALL_RECORDS_H

@@ -20,8 +20,7 @@ struct {
 SEC("tracepoint")
 int handle_tracepoint(void *ctx)
 {
-	__u32 pid = current_pid(), function, use;
-	struct stack_scratch *scratch;
+	__u32 pid = current_pid(), function;
 	struct function_spec *spec;
 	__u64 *count;
 
@@ -33,17 +32,7 @@ int handle_tracepoint(void *ctx)
 	if (!spec || !count)
 		return 0;
 	add_atomically(count, 1);
-	if (!settings.call_events)
-		return 0;
-	scratch = take_call_scratch(&use);
-	if (!scratch)
-		return 0;
-	begin_call(scratch, function, CALL_ENTRY, 0);
-	take_kernel_stack(ctx, scratch);
-	if (wants_user_stack(present_task(), scratch))
-		take_call_stack(ctx, scratch, use);
-	emit_call(scratch, read_arguments(ctx, spec, scratch, true));
-	give_back(scratch);
+	tell_entry(ctx, spec, function, 0, CALLER_TRACEPOINT);
 	return 0;
 }
 
@@ -58,7 +47,7 @@ SEC("kprobe")
 int handle_kernel_entry(struct pt_regs *ctx)
 {
 	if (is_traced_thread())
-		enter_frame(ctx, true);
+		enter_frame(ctx, CALLER_KERNEL);
 	return 0;
 }
 

@@ -64,7 +64,7 @@ static __always_inline __u64 told_context(const struct open_call *call)
 	return call->context >> 32 ? call->context : 0;
 }
 
-static __always_inline void enter_frame(struct pt_regs *ctx, bool in_kernel)
+static __always_inline void enter_frame(struct pt_regs *ctx, enum caller caller)
 {
 	__u32 function = bpf_get_attach_cookie(ctx);
 	struct function_spec *spec = bpf_map_lookup_elem(&functions, &function);
@@ -75,7 +75,7 @@ static __always_inline void enter_frame(struct pt_regs *ctx, bool in_kernel)
 		return;
 	find_frame(ctx, spec, function, 0, &call);
 	count_entry(function, call.pid);
-	tell_entry(ctx, spec, function, told_context(&call), in_kernel);
+	tell_entry(ctx, spec, function, told_context(&call), caller);
 	if (spec->flags & FUNCTION_NO_RETURN)
 		return;
 	now = bpf_ktime_get_ns();
@@ -147,7 +147,7 @@ int handle_call_session(struct pt_regs *ctx)
 		return 1;
 	check_returns();
 	count_entry(function, pid);
-	tell_entry(ctx, spec, function, 0, false);
+	tell_entry(ctx, spec, function, 0, CALLER_PROGRAM);
 	*entered = bpf_ktime_get_ns();
 	return 0;
 }
@@ -156,7 +156,7 @@ SEC("uprobe")
 int handle_call_entry(struct pt_regs *ctx)
 {
 	if (is_target(current_pid()))
-		enter_frame(ctx, false);
+		enter_frame(ctx, CALLER_PROGRAM);
 	return 0;
 }
 
