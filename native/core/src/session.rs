@@ -14,7 +14,7 @@ use crate::drain::{self, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout;
 use crate::local_addresses::{LocalAddress, LocalAddresses};
-use crate::losses::{HIT_PLACES, LOSS_PLACES, read_counters};
+use crate::losses::{HIT_PLACES, KernelLosses, read_counters};
 use crate::object::{self, map_handle};
 use crate::panics;
 use crate::plan::{HttpPlan, PlannedHook, plan_http};
@@ -61,9 +61,8 @@ struct Running {
 }
 
 struct Counters {
-    losses: MapHandle,
+    losses: KernelLosses,
     hits: MapHandle,
-    told: [u64; LOSS_PLACES.len()],
 }
 
 impl HttpSession {
@@ -110,9 +109,8 @@ impl HttpSession {
         let ring = map_handle(&object, "events")?;
         let advices = AdviceTable::map(&map_handle(&object, "advices")?)?;
         self.counters = Some(Counters {
-            losses: map_handle(&object, "losses")?,
+            losses: KernelLosses::new(&object)?,
             hits: map_handle(&object, "hits")?,
-            told: [0; LOSS_PLACES.len()],
         });
         let for_thread = Arc::clone(&shared);
         let cpu_percent = self.settings.cpu_percent;
@@ -195,6 +193,9 @@ impl HttpSession {
                 "run again with -v and report it",
             ))
         });
+        if let Some(counters) = &mut self.counters {
+            counters.losses.let_go();
+        }
         drop(running.object);
         result
     }
@@ -244,12 +245,7 @@ pub(crate) fn open(path: &Path, settings: &HttpSettings) -> Result<OpenObject> {
 impl Counters {
     #[expect(clippy::type_complexity, reason = "two lists of named counts")]
     fn read(&mut self) -> Result<(Vec<(&'static str, u64)>, Vec<(&'static str, u64)>)> {
-        let now = read_counters(&self.losses, &LOSS_PLACES)?;
-        let new = LOSS_PLACES
-            .into_iter()
-            .zip(now.iter().zip(&self.told).map(|(now, told)| now - told));
-        let losses = new.filter(|(_, count)| *count > 0).collect();
-        self.told = now;
+        let losses = self.losses.read()?;
         let hits = HIT_PLACES
             .into_iter()
             .zip(read_counters(&self.hits, &HIT_PLACES)?)

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use libbpf_rs::{Link, MapHandle, Object, OpenObject};
+use libbpf_rs::{Link, Object, OpenObject};
 
 use crate::calls::attach::{CallPlan, configure};
 use crate::calls::counts::CallCounts;
@@ -34,7 +34,7 @@ use crate::decode::TextMask;
 use crate::error::{Error, ErrorKind, Result};
 use crate::functions::{Function, resolve};
 use crate::layout;
-use crate::losses::{LOSS_PLACES, read_counters};
+use crate::losses::KernelLosses;
 use crate::object::{self, CgroupId, map_handle};
 use crate::plan::PlannedHook;
 use crate::targets::Targets;
@@ -60,7 +60,7 @@ pub struct StackSession {
     running: Option<Running>,
     /// What was sampled stays readable after the programs are gone.
     shared: Arc<Shared>,
-    losses: Option<Losses>,
+    losses: Option<KernelLosses>,
     counts: Option<CallCounts>,
 }
 
@@ -72,11 +72,6 @@ struct Running {
     /// Before `object`: links go first.
     links: Vec<Link>,
     object: Object,
-}
-
-struct Losses {
-    map: MapHandle,
-    told: [u64; LOSS_PLACES.len()],
 }
 
 impl StackSession {
@@ -243,10 +238,7 @@ impl tracer::Session for StackSession {
         for &pid in &self.settings.filter.pids {
             targets.add(pid)?;
         }
-        self.losses = Some(Losses {
-            map: map_handle(&object, "losses")?,
-            told: [0; LOSS_PLACES.len()],
-        });
+        self.losses = Some(KernelLosses::new(&object)?);
         if !self.functions.is_empty() {
             self.counts = Some(CallCounts::new(
                 map_handle(&object, "call_counts")?,
@@ -327,6 +319,9 @@ impl tracer::Session for StackSession {
         drop(running.links);
         self.shared.request_stop();
         let result = running.threads.join();
+        if let Some(losses) = &mut self.losses {
+            losses.let_go();
+        }
         drop(running.object);
         result
     }
@@ -371,18 +366,6 @@ impl Drop for StackSession {
     fn drop(&mut self) {
         // an error was told by stop(), or nobody asks any more
         let _ = self.stop();
-    }
-}
-
-impl Losses {
-    fn read(&mut self) -> Result<Vec<(&'static str, u64)>> {
-        let now = read_counters(&self.map, &LOSS_PLACES)?;
-        let new = LOSS_PLACES
-            .into_iter()
-            .zip(now.iter().zip(&self.told).map(|(now, told)| now - told));
-        let losses = new.filter(|(_, count)| *count > 0).collect();
-        self.told = now;
-        Ok(losses)
     }
 }
 
