@@ -189,6 +189,8 @@ impl Drain {
             // read first: what was in the ring before the stop is taken after it
             let is_last = self.shared.must_stop();
             let now_ns = clock::monotonic_ns();
+            // also where nothing is sampled: who is heard of late may not be heard of at all
+            self.collector.hear();
             while ring.consume_raw_n(RECORDS_AT_ONCE) > 0 {
                 self.take(&mut samples.borrow_mut(), &mut calls.borrow_mut());
             }

@@ -35,6 +35,8 @@ const TRAILER_BYTES: usize = 16;
 
 const MOST_PROCESSES: usize = 8192;
 const MOST_REGIONS: usize = 1024;
+/// Of all processes together: what a machine with thousands of them has.
+const MOST_REGIONS_IN_ALL: usize = 100_000;
 /// Programs that a process was one after the other.
 const MOST_PROGRAMS: usize = 4;
 const MOST_GENERATIONS: usize = 16;
@@ -52,6 +54,8 @@ pub(crate) enum Heard<'a, I: Iterator<Item = Region<'a>>> {
 pub(crate) struct Sideband {
     rings: Vec<Ring>,
     processes: HashMap<u32, Process, ahash::RandomState>,
+    /// At least as many as there are; counted anew by each sweep.
+    regions: usize,
     latest_ns: u64,
     swept_ns: u64,
 }
@@ -104,6 +108,7 @@ impl Sideband {
         Self {
             rings,
             processes: HashMap::default(),
+            regions: 0,
             latest_ns: 0,
             swept_ns: 0,
         }
@@ -151,6 +156,10 @@ impl Sideband {
                 // the program of one that is older is read from /proc
                 if let Some(process) = self.processes.get_mut(&record.pid) {
                     process.map(told);
+                    self.regions += 1;
+                    if self.regions > MOST_REGIONS_IN_ALL {
+                        self.sweep();
+                    }
                 }
             }
             What::Forked { parent } => {
@@ -174,24 +183,42 @@ impl Sideband {
 
     fn sweep(&mut self) {
         let is_due = self.latest_ns > self.swept_ns + REMEMBERED_NS;
-        if !is_due && self.processes.len() <= MOST_PROCESSES {
+        if !is_due && !self.is_full() {
             return;
         }
         self.swept_ns = self.latest_ns;
         let too_old = self.latest_ns.saturating_sub(REMEMBERED_NS);
         self.processes
             .retain(|_, process| process.ended_ns.is_none_or(|ended_ns| ended_ns > too_old));
-        if self.processes.len() > MOST_PROCESSES {
+        self.count_regions();
+        if self.is_full() {
             self.processes
                 .retain(|_, process| process.ended_ns.is_none());
+            self.count_regions();
         }
-        if self.processes.len() > MOST_PROCESSES {
+        if self.is_full() {
             self.processes.clear();
+            self.regions = 0;
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.processes.len() > MOST_PROCESSES || self.regions > MOST_REGIONS_IN_ALL
+    }
+
+    fn count_regions(&mut self) {
+        self.regions = self.processes.values().map(Process::regions).sum();
     }
 }
 
 impl Process {
+    fn regions(&self) -> usize {
+        self.programs
+            .iter()
+            .map(|program| program.regions.len())
+            .sum()
+    }
+
     fn start(&mut self, since_ns: u64) {
         if self.programs.len() >= MOST_PROGRAMS {
             self.programs.remove(0);
@@ -497,6 +524,29 @@ mod tests {
         sideband.latest_ns = 20_000_000_000;
         sideband.sweep();
         assert_eq!(paths(&sideband, 5, 150), "fork of 5");
+    }
+
+    #[test]
+    fn all_mappings_together_are_bounded() {
+        let mut sideband = Sideband::of(Vec::new());
+        let tell = |sideband: &mut Sideband, bytes: &[u8]| {
+            sideband.take(Record::parse(bytes).expect("a whole record of interest"));
+        };
+        for pid in 1..=150 {
+            tell(&mut sideband, &exec(pid, 100));
+            for page in 1..=1100 {
+                tell(&mut sideband, &mmap(pid, 110, page << 12, 0x1000, "/a"));
+            }
+            let held: usize = sideband
+                .processes
+                .values()
+                .map(super::Process::regions)
+                .sum();
+            assert!(held <= super::MOST_REGIONS_IN_ALL, "{held}");
+        }
+        tell(&mut sideband, &exec(999, 120));
+        tell(&mut sideband, &mmap(999, 130, 0x1000, 0x1000, "/last"));
+        assert_eq!(paths(&sideband, 999, 200), "/last 1000");
     }
 
     #[test]
