@@ -129,7 +129,7 @@ impl StackSession {
                 })
             })
             .collect();
-        Ok(calls_table(&rows).ok().flatten())
+        calls_table(&rows).map_err(|error| shared::unfit(&error))
     }
 
     fn load(&self) -> Result<Object> {
@@ -292,7 +292,7 @@ impl tracer::Session for StackSession {
         // read first: what comes in the meantime is more than is promised
         let complete_ns = self.shared.complete_ns().cast_signed();
         let captures = self.shared.captures();
-        let mut batches = self.shared.take(wait);
+        let mut batches = self.shared.take(wait)?;
         batches.push(("functions", self.count_calls()?));
         let mut losses = self.losses.as_mut().ok_or_else(not_attached)?.read()?;
         let given_up = self.shared.take_given_up();

@@ -5,12 +5,23 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 
 use super::on_demand::Request;
 use crate::columns::{FunctionColumns, ProfileColumns};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Calls that wait for a slow reader; beyond it their ring fills, and the kernel counts what is lost.
 const MOST_CALLS: usize = 200_000;
+
+/// A type of events, and those of it.
+type Batch = (&'static str, Option<RecordBatch>);
+
+/// Events that do not fit their columns.
+pub(super) fn unfit(cause: &ArrowError) -> Error {
+    let what = "events of the stack tracer do not fit their columns";
+    Error::new(ErrorKind::Failed, what, cause, "report this as a bug")
+}
 
 /// Events that are ready.
 #[derive(Debug, Default)]
@@ -90,8 +101,12 @@ impl Shared {
     }
 
     pub(crate) fn request_stop(&self) {
+        // locked: who has looked at `stop` and is not waiting yet would miss the call
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         self.stop.store(true, Ordering::Release);
+        drop(ready);
         self.taken.notify_all();
+        self.progress.notify_all();
     }
 
     pub(crate) fn must_stop(&self) -> bool {
@@ -99,20 +114,23 @@ impl Shared {
     }
 
     /// Waits up to `wait` for events, less when there are some.
-    pub(crate) fn take(&self, wait: Duration) -> Vec<(&'static str, Option<RecordBatch>)> {
+    ///
+    /// # Errors
+    /// Where they do not fit their columns: they are not lost without a word.
+    pub(crate) fn take(&self, wait: Duration) -> Result<Vec<Batch>> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let is_idle = |ready: &mut Ready| ready.is_empty() && !self.must_stop();
         let (mut ready, _) = self
             .progress
             .wait_timeout_while(ready, wait, is_idle)
             .unwrap_or_else(PoisonError::into_inner);
-        let batches = vec![
-            ("profile", ready.profile.finish().ok().flatten()),
-            ("function", ready.functions.finish().ok().flatten()),
-        ];
+        let (profile, functions) = (ready.profile.finish(), ready.functions.finish());
         drop(ready);
         self.taken.notify_all();
-        batches
+        Ok(vec![
+            ("profile", profile.map_err(|error| unfit(&error))?),
+            ("function", functions.map_err(|error| unfit(&error))?),
+        ])
     }
 
     /// Adds events; `complete_ns`: everything before it is told then.
@@ -135,5 +153,47 @@ impl Shared {
                 .wait_while(ready, is_full)
                 .unwrap_or_else(PoisonError::into_inner),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::Shared;
+
+    /// Who asks for the end has to wait for who is between its look at `stop` and its sleep.
+    #[test]
+    fn a_stop_is_not_asked_for_while_somebody_decides_whether_to_wait() {
+        let shared = Arc::new(Shared::default());
+        let has_stopped = Arc::new(AtomicBool::new(false));
+        let ready = shared.ready.lock().expect("nobody has it");
+        assert!(!shared.must_stop());
+        let (others, told) = (Arc::clone(&shared), Arc::clone(&has_stopped));
+        let stopper = thread::spawn(move || {
+            others.request_stop();
+            told.store(true, Ordering::Release);
+        });
+        thread::sleep(Duration::from_millis(100));
+        assert!(!shared.must_stop() && !has_stopped.load(Ordering::Acquire));
+        drop(ready);
+        stopper.join().expect("it ends");
+        assert!(shared.must_stop());
+    }
+
+    #[test]
+    fn who_waits_for_events_is_woken_by_the_end() {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let shared = Arc::new(Shared::default());
+        let others = Arc::clone(&shared);
+        let begun = Instant::now();
+        let reader = thread::spawn(move || others.take(PATIENCE).map(|batches| batches.len()));
+        thread::sleep(Duration::from_millis(50));
+        shared.request_stop();
+        assert_eq!(reader.join().expect("it ends").ok(), Some(2));
+        assert!(begun.elapsed() < PATIENCE);
     }
 }
